@@ -12,6 +12,8 @@ mod env;
 mod grpc;
 mod net;
 mod random;
+#[cfg(feature = "simulation")]
+pub mod sim;
 pub mod telemetry;
 pub mod tls;
 
