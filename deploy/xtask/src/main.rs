@@ -1,9 +1,27 @@
 //! Project automation, run as `cargo xtask <task>`.
+//!
+//! `verify` only reads and judges, `fix` mends. Nothing here depends on RocksDB, so that the task that
+//! builds it runs on a fresh clone.
 
+mod edges;
 mod gen_proto;
+mod rocksdb;
+mod setup;
+mod shell;
+mod up;
+mod verify;
 
 use anyhow::{Context as _, bail};
 use std::path::Path;
+
+const TASKS: &str = "\
+tasks:
+  up [ARGS]        install what is missing, build, install the binary and start a cluster
+  setup            install the Debian packages that building and running need
+  rocksdb          build the RocksDB library once, outside the target folder
+  verify           format, crate edges, lints, tests, docs, dependency policy; changes nothing
+  fix              format and apply the lints' suggestions
+  gen-proto FACTS  write proto/ from tables of published facts";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -12,7 +30,13 @@ fn main() -> anyhow::Result<()> {
         .nth(2)
         .context("xtask lives in deploy/xtask")?;
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["up", rest @ ..] => up::run(root, rest),
+        ["setup"] => setup::run(),
+        ["rocksdb"] => rocksdb::ensure(root).map(|_| ()),
+        ["verify", rest @ ..] => verify::run(root, rest),
+        ["fix"] => verify::fix(root),
         ["gen-proto", facts] => gen_proto::run(Path::new(facts), root),
-        other => bail!("unknown task {other:?}; tasks: gen-proto FACTS_DIR"),
+        [] => bail!("no task given\n{TASKS}"),
+        other => bail!("unknown task {other:?}\n{TASKS}"),
     }
 }
