@@ -1,1 +1,25 @@
-//! Work in progress.
+//! The pure core of the Kubernetes API: plain functions over object trees.
+//!
+//! Objects are [`serde_json::Value`] trees whose maps are ordered, so that every answer is the same in every
+//! run. Nothing here reads a clock, draws randomness or touches the network: the time, random numbers and other
+//! objects come in as arguments.
+
+pub mod continue_token;
+pub mod field_error;
+pub mod label_selector;
+pub mod field_selector;
+pub mod names;
+pub mod options;
+pub mod registry;
+pub mod request_info;
+pub mod resource;
+pub mod resource_version;
+pub mod status;
+pub mod strategy;
+pub mod tree;
+
+pub use field_error::{ErrorList, FieldError, FieldErrorKind, FieldPath};
+pub use registry::Registry;
+pub use request_info::RequestInfo;
+pub use resource::{GroupResource, GroupVersionKind, GroupVersionResource, Resource};
+pub use status::{ApiError, Reason};
