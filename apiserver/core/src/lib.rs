@@ -16,6 +16,7 @@ pub mod resource;
 pub mod resource_version;
 pub mod status;
 pub mod strategy;
+pub mod table;
 pub mod tree;
 
 pub use field_error::{ErrorList, FieldError, FieldErrorKind, FieldPath};
