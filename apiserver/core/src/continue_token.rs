@@ -47,21 +47,32 @@ impl ContinueToken {
         let document: Document =
             serde_json::from_slice(&bytes).map_err(|error| format!("continue key is not valid: {error}"))?;
         if document.version != VERSION {
-            return Err("continue key is not valid: server does not recognize this encoded version".to_owned()
-                + &format!(" {:?}", document.version));
+            return Err(
+                "continue key is not valid: server does not recognize this encoded version".to_owned()
+                    + &format!(" {:?}", document.version),
+            );
         }
         if document.resource_version == 0 {
-            return Err("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
-                .to_owned());
+            return Err(
+                "continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
+                    .to_owned(),
+            );
         }
         if document.start.is_empty() {
-            return Err("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)".to_owned());
+            return Err(
+                "continue key is not valid: encoded start key empty (version meta.k8s.io/v1)".to_owned(),
+            );
         }
         // A token is made by us but held by the client: it must not lead out of the listed prefix.
-        if document.start.split('/').any(|part| part == ".." || part == ".") || document.start.starts_with('/') {
+        if document.start.split('/').any(|part| part == ".." || part == ".")
+            || document.start.starts_with('/')
+        {
             return Err(format!("invalid start key: {}", document.start));
         }
-        Ok(Self { resource_version: document.resource_version, start_key: document.start })
+        Ok(Self {
+            resource_version: document.resource_version,
+            start_key: document.start,
+        })
     }
 }
 
@@ -71,7 +82,10 @@ mod tests {
 
     #[test]
     fn a_token_comes_back_as_it_was() {
-        let token = ContinueToken { resource_version: 42, start_key: "default/pod-1\0".to_owned() };
+        let token = ContinueToken {
+            resource_version: 42,
+            start_key: "default/pod-1\0".to_owned(),
+        };
         assert_eq!(ContinueToken::decode(&token.encode()), Ok(token));
     }
 
@@ -84,8 +98,15 @@ mod tests {
             r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../secrets"}"#,
             "nothing",
         ] {
-            assert!(ContinueToken::decode(&URL_SAFE_NO_PAD.encode(document)).is_err(), "{document}");
+            assert!(
+                ContinueToken::decode(&URL_SAFE_NO_PAD.encode(document)).is_err(),
+                "{document}"
+            );
         }
-        assert!(ContinueToken::decode("%%%").unwrap_err().starts_with("continue key is not valid: "));
+        assert!(
+            ContinueToken::decode("%%%")
+                .unwrap_err()
+                .starts_with("continue key is not valid: ")
+        );
     }
 }

@@ -16,7 +16,11 @@ impl FieldPath {
     }
 
     pub fn child(&self, field: &str) -> Self {
-        if self.0.is_empty() { Self(field.to_owned()) } else { Self(format!("{}.{field}", self.0)) }
+        if self.0.is_empty() {
+            Self(field.to_owned())
+        } else {
+            Self(format!("{}.{field}", self.0))
+        }
     }
 
     pub fn index(&self, index: usize) -> Self {
@@ -98,7 +102,12 @@ pub struct FieldError {
 
 impl FieldError {
     fn new(kind: FieldErrorKind, field: &FieldPath, value: Value, detail: impl Into<String>) -> Self {
-        Self { kind, field: field.clone(), value, detail: detail.into() }
+        Self {
+            kind,
+            field: field.clone(),
+            value,
+            detail: detail.into(),
+        }
     }
 
     pub fn required(field: &FieldPath, detail: impl Into<String>) -> Self {
@@ -123,8 +132,11 @@ impl FieldError {
 
     pub fn not_supported(field: &FieldPath, value: impl Into<Value>, supported: &[&str]) -> Self {
         let quoted: Vec<String> = supported.iter().map(|value| quote(value)).collect();
-        let detail =
-            if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
+        let detail = if quoted.is_empty() {
+            String::new()
+        } else {
+            format!("supported values: {}", quoted.join(", "))
+        };
         Self::new(FieldErrorKind::NotSupported, field, value.into(), detail)
     }
 
@@ -143,7 +155,12 @@ impl FieldError {
 
     pub fn too_many(field: &FieldPath, actual: usize, max: usize) -> Self {
         let noun = if max == 1 { "item" } else { "items" };
-        Self::new(FieldErrorKind::TooMany, field, actual.into(), format!("must have at most {max} {noun}"))
+        Self::new(
+            FieldErrorKind::TooMany,
+            field,
+            actual.into(),
+            format!("must have at most {max} {noun}"),
+        )
     }
 
     pub fn internal(field: &FieldPath, detail: impl Into<String>) -> Self {
@@ -154,7 +171,10 @@ impl FieldError {
     pub fn body(&self) -> String {
         use FieldErrorKind as Kind;
         let mut text = self.kind.text().to_owned();
-        if !matches!(self.kind, Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal) {
+        if !matches!(
+            self.kind,
+            Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal
+        ) {
             text.push_str(": ");
             match &self.value {
                 Value::String(value) => text.push_str(&quote(value)),
@@ -188,7 +208,11 @@ pub fn aggregate<T: fmt::Display>(errors: &[T]) -> String {
             texts.push(text);
         }
     }
-    if texts.len() == 1 { texts.remove(0) } else { format!("[{}]", texts.join(", ")) }
+    if texts.len() == 1 {
+        texts.remove(0)
+    } else {
+        format!("[{}]", texts.join(", "))
+    }
 }
 
 /// A string as Go's `%q` prints it.
@@ -219,18 +243,42 @@ mod tests {
     fn errors_read_as_upstream() {
         let path = FieldPath::new("spec").child("containers").index(0).child("name");
         let cases = [
-            (FieldError::required(&path, ""), "spec.containers[0].name: Required value"),
-            (FieldError::invalid(&path, "X", "bad"), "spec.containers[0].name: Invalid value: \"X\": bad"),
-            (FieldError::invalid(&path, -1, "bad"), "spec.containers[0].name: Invalid value: -1: bad"),
-            (FieldError::invalid(&path, json!({"a": 1}), "bad"), "spec.containers[0].name: Invalid value: {\"a\":1}: bad"),
-            (FieldError::duplicate(&path, "a"), "spec.containers[0].name: Duplicate value: \"a\""),
+            (
+                FieldError::required(&path, ""),
+                "spec.containers[0].name: Required value",
+            ),
+            (
+                FieldError::invalid(&path, "X", "bad"),
+                "spec.containers[0].name: Invalid value: \"X\": bad",
+            ),
+            (
+                FieldError::invalid(&path, -1, "bad"),
+                "spec.containers[0].name: Invalid value: -1: bad",
+            ),
+            (
+                FieldError::invalid(&path, json!({"a": 1}), "bad"),
+                "spec.containers[0].name: Invalid value: {\"a\":1}: bad",
+            ),
+            (
+                FieldError::duplicate(&path, "a"),
+                "spec.containers[0].name: Duplicate value: \"a\"",
+            ),
             (
                 FieldError::not_supported(&path, "a", &["b", "c"]),
                 "spec.containers[0].name: Unsupported value: \"a\": supported values: \"b\", \"c\"",
             ),
-            (FieldError::forbidden(&path, "no"), "spec.containers[0].name: Forbidden: no"),
-            (FieldError::too_long(&path, 63), "spec.containers[0].name: Too long: may not be more than 63 bytes"),
-            (FieldError::too_many(&path, 5, 3), "spec.containers[0].name: Too many: 5: must have at most 3 items"),
+            (
+                FieldError::forbidden(&path, "no"),
+                "spec.containers[0].name: Forbidden: no",
+            ),
+            (
+                FieldError::too_long(&path, 63),
+                "spec.containers[0].name: Too long: may not be more than 63 bytes",
+            ),
+            (
+                FieldError::too_many(&path, 5, 3),
+                "spec.containers[0].name: Too many: 5: must have at most 3 items",
+            ),
         ];
         for (error, text) in cases {
             assert_eq!(error.to_string(), text);
@@ -243,6 +291,9 @@ mod tests {
         let one = FieldError::required(&path, "");
         assert_eq!(aggregate(std::slice::from_ref(&one)), "a: Required value");
         let two = FieldError::forbidden(&path, "x");
-        assert_eq!(aggregate(&[one.clone(), one, two]), "[a: Required value, a: Forbidden: x]");
+        assert_eq!(
+            aggregate(&[one.clone(), one, two]),
+            "[a: Required value, a: Forbidden: x]"
+        );
     }
 }

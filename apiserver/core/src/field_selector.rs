@@ -30,12 +30,17 @@ impl FieldSelector {
 
     /// The value that a field must have, if the selector fixes it.
     pub fn exact(&self, field: &str) -> Option<&str> {
-        self.requirements.iter().find(|req| req.field == field && !req.negated).map(|req| req.value.as_str())
+        self.requirements
+            .iter()
+            .find(|req| req.field == field && !req.negated)
+            .map(|req| req.value.as_str())
     }
 
     /// The object matches; `rule` is the one that the selector was checked with.
     pub fn matches(&self, object: &Value, rule: &FieldRule) -> bool {
-        self.requirements.iter().all(|req| (rule.value_of(&req.field, object) == req.value) != req.negated)
+        self.requirements
+            .iter()
+            .all(|req| (rule.value_of(&req.field, object) == req.value) != req.negated)
     }
 }
 
@@ -47,10 +52,14 @@ pub fn parse(text: &str) -> Result<FieldSelector, String> {
         if term.is_empty() {
             continue;
         }
-        let (field, negated, value) =
-            split_term(term).ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{term}'"))?;
+        let (field, negated, value) = split_term(term)
+            .ok_or_else(|| format!("invalid selector: '{text}'; can't understand '{term}'"))?;
         let value = unescape(value)?;
-        requirements.push(FieldRequirement { field: field.to_owned(), value, negated });
+        requirements.push(FieldRequirement {
+            field: field.to_owned(),
+            value,
+            negated,
+        });
     }
     Ok(FieldSelector { requirements })
 }
@@ -96,7 +105,11 @@ fn unescape(value: &str) -> Result<String, String> {
                 Some(c) => return Err(format!("invalid field selector: invalid escape sequence: \\{c}")),
                 None => return Err("invalid field selector: invalid escape sequence: \\".to_owned()),
             },
-            ',' | '=' => return Err(format!("invalid field selector: unescaped character in value: {c}")),
+            ',' | '=' => {
+                return Err(format!(
+                    "invalid field selector: unescaped character in value: {c}"
+                ));
+            }
             c => text.push(c),
         }
     }
@@ -163,16 +176,25 @@ impl FieldRule {
             ],
             _ => &[],
         };
-        let mut rule = Self::custom(namespaced, fields.iter().map(|field| (*field).to_owned()).collect());
+        let mut rule = Self::custom(
+            namespaced,
+            fields.iter().map(|field| (*field).to_owned()).collect(),
+        );
         rule.own_words = !fields.is_empty() && (group, plural) != ("apps", "replicasets");
         rule
     }
 
     /// The rule of a custom resource with its `selectableFields` (without leading dots).
     pub fn custom(namespaced: bool, fields: Vec<String>) -> Self {
-        let extra =
-            fields.into_iter().map(|field| (field.clone(), field.split('.').map(str::to_owned).collect())).collect();
-        Self { namespaced, extra, own_words: false }
+        let extra = fields
+            .into_iter()
+            .map(|field| (field.clone(), field.split('.').map(str::to_owned).collect()))
+            .collect();
+        Self {
+            namespaced,
+            extra,
+            own_words: false,
+        }
     }
 
     /// The field can be selected.
@@ -195,11 +217,16 @@ impl FieldRule {
     /// # Errors
     /// 400 for the first field that cannot be selected.
     pub fn check(&self, selector: &FieldSelector) -> Result<(), ApiError> {
-        match selector.requirements.iter().find(|req| !self.supports(&req.field)) {
+        match selector
+            .requirements
+            .iter()
+            .find(|req| !self.supports(&req.field))
+        {
             None => Ok(()),
-            Some(req) if self.own_words || !self.extra.is_empty() => {
-                Err(ApiError::bad_request(format!("field label not supported: {}", req.field)))
-            }
+            Some(req) if self.own_words || !self.extra.is_empty() => Err(ApiError::bad_request(format!(
+                "field label not supported: {}",
+                req.field
+            ))),
             Some(req) => Err(ApiError::bad_request(format!(
                 "{} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
                 crate::field_error::quote(&req.field)
@@ -218,7 +245,11 @@ impl FieldRule {
             "status.replicas" => return number(object, &["status", "replicas"]),
             "source" => {
                 let source = tree::text(object, &["source", "component"]);
-                let source = if source.is_empty() { tree::text(object, &["reportingComponent"]) } else { source };
+                let source = if source.is_empty() {
+                    tree::text(object, &["reportingComponent"])
+                } else {
+                    source
+                };
                 return source.to_owned();
             }
             "spec.unschedulable" | "spec.hostNetwork" => {
@@ -227,7 +258,9 @@ impl FieldRule {
             }
             _ => {}
         }
-        let Some((_, path)) = self.extra.iter().find(|(known, _)| known == field) else { return String::new() };
+        let Some((_, path)) = self.extra.iter().find(|(known, _)| known == field) else {
+            return String::new();
+        };
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         match tree::at(object, &path) {
             Some(Value::String(text)) => text.clone(),
@@ -253,7 +286,9 @@ mod tests {
         let pod = json!({"metadata": {"name": "a", "namespace": "d"}, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}});
         let matches = |text: &str| parse(text).unwrap().matches(&pod, &rule);
         assert!(matches(""));
-        assert!(matches("spec.nodeName=n,status.phase!=Succeeded,status.phase!=Failed"));
+        assert!(matches(
+            "spec.nodeName=n,status.phase!=Succeeded,status.phase!=Failed"
+        ));
         assert!(!matches("spec.nodeName=m"));
         assert!(matches("metadata.name==a"));
         assert!(matches("spec.hostNetwork=false"));
@@ -261,7 +296,10 @@ mod tests {
         assert_eq!(parse(r"a=b\,c").unwrap().exact("a"), Some("b,c"));
 
         let refused = rule.check(&parse("foo=bar").unwrap()).unwrap_err();
-        assert_eq!((refused.code, refused.message.as_str()), (400, "field label not supported: foo"));
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (400, "field label not supported: foo")
+        );
         let plain = FieldRule::built_in("", "configmaps", true);
         assert_eq!(
             plain.check(&parse("foo=bar").unwrap()).unwrap_err().message,
@@ -273,7 +311,10 @@ mod tests {
     fn events_are_found_by_their_object() {
         let rule = FieldRule::built_in("", "events", true);
         let event = json!({"involvedObject": {"name": "n1", "kind": "Node"}, "reason": "Ready"});
-        let selector = parse("involvedObject.uid=,involvedObject.name=n1,involvedObject.namespace=,involvedObject.kind=Node").unwrap();
+        let selector = parse(
+            "involvedObject.uid=,involvedObject.name=n1,involvedObject.namespace=,involvedObject.kind=Node",
+        )
+        .unwrap();
         rule.check(&selector).unwrap();
         assert!(selector.matches(&event, &rule));
     }

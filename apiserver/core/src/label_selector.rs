@@ -47,7 +47,11 @@ impl Requirement {
                 ) else {
                     return false;
                 };
-                if self.operator == Operator::GreaterThan { have > want } else { have < want }
+                if self.operator == Operator::GreaterThan {
+                    have > want
+                } else {
+                    have < want
+                }
             }
         }
     }
@@ -66,7 +70,10 @@ pub struct LabelSelector {
 /// # Errors
 /// Upstream's text, for a bad request.
 pub fn parse(text: &str) -> Result<LabelSelector, String> {
-    Ok(LabelSelector { requirements: parser::parse(text)?, nothing: false })
+    Ok(LabelSelector {
+        requirements: parser::parse(text)?,
+        nothing: false,
+    })
 }
 
 impl LabelSelector {
@@ -75,7 +82,10 @@ impl LabelSelector {
     }
 
     pub fn nothing() -> Self {
-        Self { requirements: Vec::new(), nothing: true }
+        Self {
+            requirements: Vec::new(),
+            nothing: true,
+        }
     }
 
     /// Selects every object.
@@ -85,7 +95,11 @@ impl LabelSelector {
 
     /// `get` gives the value of a label.
     pub fn matches_labels<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
-        !self.nothing && self.requirements.iter().all(|requirement| requirement.matches(get(&requirement.key)))
+        !self.nothing
+            && self
+                .requirements
+                .iter()
+                .all(|requirement| requirement.matches(get(&requirement.key)))
     }
 
     /// By `metadata.labels`.
@@ -101,7 +115,9 @@ impl LabelSelector {
     /// From the object form (`matchLabels`, `matchExpressions`): absent selects nothing, empty everything.
     /// Expressions that are not valid select nothing; validation reports them.
     pub fn from_object(selector: Option<&Value>) -> Self {
-        let Some(selector) = selector.filter(|selector| selector.is_object()) else { return Self::nothing() };
+        let Some(selector) = selector.filter(|selector| selector.is_object()) else {
+            return Self::nothing();
+        };
         let mut requirements = equalities(tree::strings(selector, &["matchLabels"]));
         for expression in tree::list(selector, &["matchExpressions"]) {
             let operator = match tree::text(expression, &["operator"]) {
@@ -123,12 +139,18 @@ impl LabelSelector {
                 values,
             });
         }
-        Self { requirements, nothing: false }
+        Self {
+            requirements,
+            nothing: false,
+        }
     }
 
     /// From a plain map (`spec.selector` of a Service).
     pub fn from_map(labels: &Value) -> Self {
-        Self { requirements: equalities(tree::strings(labels, &[])), nothing: false }
+        Self {
+            requirements: equalities(tree::strings(labels, &[])),
+            nothing: false,
+        }
     }
 }
 
@@ -220,17 +242,34 @@ mod tests {
         let cases = [
             ("=x", "found '=', expected: !, identifier, or 'end of string'"),
             ("a,", "found '', expected: identifier after ','"),
-            ("! =x", "unable to parse requirement: found '=', expected: identifier"),
-            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+            (
+                "! =x",
+                "unable to parse requirement: found '=', expected: identifier",
+            ),
+            (
+                "a b",
+                "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+            ),
             ("a in b", "unable to parse requirement: found 'b' expected: '('"),
-            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+            (
+                "a in (b",
+                "unable to parse requirement: found '', expected: ',' or ')'",
+            ),
             ("a=b c", "found 'c', expected: ',' or 'end of string'"),
         ];
         for (text, message) in cases {
             assert_eq!(parse(text).unwrap_err(), message, "{text}");
         }
-        assert!(parse("a=b/c").unwrap_err().starts_with("unable to parse requirement: values[0][a]: Invalid value"));
-        assert!(parse("a_/b/c=1").unwrap_err().starts_with("unable to parse requirement: key: Invalid value"));
+        assert!(
+            parse("a=b/c")
+                .unwrap_err()
+                .starts_with("unable to parse requirement: values[0][a]: Invalid value")
+        );
+        assert!(
+            parse("a_/b/c=1")
+                .unwrap_err()
+                .starts_with("unable to parse requirement: key: Invalid value")
+        );
     }
 
     #[test]
@@ -240,10 +279,17 @@ mod tests {
         assert!(selector(json!({})));
         assert!(!LabelSelector::from_object(None).matches(&pod));
         assert!(selector(json!({"matchLabels": {"app": "web"}})));
-        assert!(selector(json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "x"]}]})));
-        assert!(selector(json!({"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]})));
-        assert!(!selector(json!({"matchExpressions": [{"key": "x", "operator": "Exists"}]})));
-        let bad = json!({"matchExpressions": [{"key": "x", "operator": "In"}, {"key": "y", "operator": "Huh"}]});
+        assert!(selector(
+            json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "x"]}]})
+        ));
+        assert!(selector(
+            json!({"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]})
+        ));
+        assert!(!selector(
+            json!({"matchExpressions": [{"key": "x", "operator": "Exists"}]})
+        ));
+        let bad =
+            json!({"matchExpressions": [{"key": "x", "operator": "In"}, {"key": "y", "operator": "Huh"}]});
         let errors = validate(&bad, &FieldPath::new("spec.selector"));
         assert_eq!(errors.len(), 2, "{errors:?}");
     }

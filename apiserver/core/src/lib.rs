@@ -4,10 +4,11 @@
 //! run. Nothing here reads a clock, draws randomness or touches the network: the time, random numbers and other
 //! objects come in as arguments.
 
+pub mod authorization;
 pub mod continue_token;
 pub mod field_error;
-pub mod label_selector;
 pub mod field_selector;
+pub mod label_selector;
 pub mod names;
 pub mod options;
 pub mod registry;

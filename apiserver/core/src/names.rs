@@ -22,7 +22,10 @@ fn with_example(message: &str, examples: &[&str], regex: &str) -> String {
     let examples: Vec<String> = examples.iter().map(|example| format!("'{example}'")).collect();
     let examples = examples.join(", or ");
     // Upstream: "(e.g. 'a',  or 'b', regex used for validation is '...')"
-    format!("{message} (e.g. {}, regex used for validation is '{regex}')", examples.replace(", or ", ",  or "))
+    format!(
+        "{message} (e.g. {}, regex used for validation is '{regex}')",
+        examples.replace(", or ", ",  or ")
+    )
 }
 
 fn lower_alnum(c: u8) -> bool {
@@ -40,7 +43,9 @@ fn is_label(text: &str) -> bool {
 fn is_qualified_part(text: &str) -> bool {
     let bytes = text.as_bytes();
     !bytes.is_empty()
-        && bytes.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
+        && bytes
+            .iter()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
         && bytes[0].is_ascii_alphanumeric()
         && bytes[bytes.len() - 1].is_ascii_alphanumeric()
 }
@@ -81,7 +86,11 @@ pub fn dns1123_label(name: &str, prefix: bool) -> Vec<String> {
         if name.split('.').all(is_label) {
             why.push("must not contain dots".to_owned());
         } else {
-            why.push(with_example(LABEL, &["my-name", "123-abc"], "[a-z0-9]([-a-z0-9]*[a-z0-9])?"));
+            why.push(with_example(
+                LABEL,
+                &["my-name", "123-abc"],
+                "[a-z0-9]([-a-z0-9]*[a-z0-9])?",
+            ));
         }
     }
     why
@@ -95,7 +104,11 @@ pub fn dns1035_label(name: &str, prefix: bool) -> Vec<String> {
         why.push(max_len(LABEL_MAX));
     }
     if !(is_label(&name) && name.as_bytes()[0].is_ascii_lowercase()) {
-        why.push(with_example(LABEL_1035, &["my-name", "abc-123"], "[a-z]([-a-z0-9]*[a-z0-9])?"));
+        why.push(with_example(
+            LABEL_1035,
+            &["my-name", "abc-123"],
+            "[a-z]([-a-z0-9]*[a-z0-9])?",
+        ));
     }
     why
 }
@@ -119,7 +132,11 @@ pub fn qualified_name(text: &str) -> Vec<String> {
     let mut why = Vec::new();
     let parts: Vec<&str> = text.split('/').collect();
     let example = |message: &str| {
-        with_example(message, &["MyName", "my.name", "123-abc"], "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+        with_example(
+            message,
+            &["MyName", "my.name", "123-abc"],
+            "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]",
+        )
     };
     let name = match parts.as_slice() {
         [name] => *name,
@@ -127,7 +144,11 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 why.push("prefix part must be non-empty".to_owned());
             } else {
-                why.extend(dns1123_subdomain(prefix, false).into_iter().map(|reason| format!("prefix part {reason}")));
+                why.extend(
+                    dns1123_subdomain(prefix, false)
+                        .into_iter()
+                        .map(|reason| format!("prefix part {reason}")),
+                );
             }
             *name
         }
@@ -172,7 +193,11 @@ pub fn config_map_key(text: &str) -> Vec<String> {
     if text.len() > SUBDOMAIN_MAX {
         why.push(max_len(SUBDOMAIN_MAX));
     }
-    if text.is_empty() || !text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.')) {
+    if text.is_empty()
+        || !text
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
+    {
         why.push(with_example(
             "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
             &["key.name", "KEY_NAME", "key-name"],
@@ -261,7 +286,10 @@ pub fn generate(base: &str, random: [u8; 5]) -> String {
 
 /// Five characters for a generated name.
 pub fn suffix(random: [u8; 5]) -> String {
-    random.iter().map(|byte| char::from(SUFFIX_ALPHABET[usize::from(*byte) % SUFFIX_ALPHABET.len()])).collect()
+    random
+        .iter()
+        .map(|byte| char::from(SUFFIX_ALPHABET[usize::from(*byte) % SUFFIX_ALPHABET.len()]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -272,10 +300,22 @@ mod tests {
     fn names_are_judged_as_upstream() {
         type Check = fn(&str) -> Vec<String>;
         let cases: [(Check, &[&str], &[&str]); 6] = [
-            (|s| dns1123_subdomain(s, false), &["a", "a-b.c", "1.2"], &["", "A", "a_b", "-a", "a-", "a..b", "a."]),
-            (|s| dns1123_label(s, false), &["a", "0a", "a-b"], &["", "A", "a.b", "a-", "-a"]),
+            (
+                |s| dns1123_subdomain(s, false),
+                &["a", "a-b.c", "1.2"],
+                &["", "A", "a_b", "-a", "a-", "a..b", "a."],
+            ),
+            (
+                |s| dns1123_label(s, false),
+                &["a", "0a", "a-b"],
+                &["", "A", "a.b", "a-", "-a"],
+            ),
             (|s| dns1035_label(s, false), &["a", "a-1"], &["1a", "", "a."]),
-            (qualified_name, &["a", "A_b", "x.io/Y"], &["", "/a", "a/", "a/b/c", "X/y", "-a"]),
+            (
+                qualified_name,
+                &["a", "A_b", "x.io/Y"],
+                &["", "/a", "a/", "a/b/c", "X/y", "-a"],
+            ),
             (label_value, &["", "a", "A.b_c-1"], &["a b", "-a", "a-"]),
             (config_map_key, &["a", "a.b", "A_"], &["", "..", "..a", "a b"]),
         ];
@@ -295,15 +335,19 @@ mod tests {
     fn reasons_read_as_upstream() {
         assert_eq!(
             dns1123_label("X", false),
-            ["a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
+            [
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start \
               and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
-              '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"]
+              '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+            ]
         );
         assert_eq!(
             dns1123_subdomain("X", false),
-            ["a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
+            [
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and \
               must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-              '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"]
+              '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+            ]
         );
     }
 

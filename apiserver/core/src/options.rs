@@ -129,7 +129,11 @@ impl ListOptions {
                 ));
             }
             if !matches!(matching, "Exact" | "NotOlderThan") {
-                errors.push(FieldError::not_supported(&path, matching, &["Exact", "NotOlderThan", ""]));
+                errors.push(FieldError::not_supported(
+                    &path,
+                    matching,
+                    &["Exact", "NotOlderThan", ""],
+                ));
             }
             if matching == "Exact" && self.resource_version == "0" {
                 errors.push(FieldError::forbidden(
@@ -302,7 +306,9 @@ impl DeleteOptions {
                 .map(|value| value.as_str().unwrap_or("").to_owned())
                 .collect();
             let precondition = |field| {
-                tree::at(body, &["preconditions", field]).and_then(Value::as_str).map(str::to_owned)
+                tree::at(body, &["preconditions", field])
+                    .and_then(Value::as_str)
+                    .map(str::to_owned)
             };
             options.precondition_uid = precondition("uid");
             options.precondition_resource_version = precondition("resourceVersion");
@@ -378,13 +384,20 @@ mod tests {
         )
         .unwrap();
         assert!(options.watch && options.allow_watch_bookmarks && options.limit == 500);
-        assert_eq!(options.resource_version_match, Some(ResourceVersionMatch::NotOlderThan));
+        assert_eq!(
+            options.resource_version_match,
+            Some(ResourceVersionMatch::NotOlderThan)
+        );
     }
 
     #[test]
     fn write_options_are_checked() {
         let read = WriteOptions::from_query;
-        let options = read("dryRun=All&fieldManager=kubectl&fieldValidation=Strict", WriteKind::Create).unwrap();
+        let options = read(
+            "dryRun=All&fieldManager=kubectl&fieldValidation=Strict",
+            WriteKind::Create,
+        )
+        .unwrap();
         assert!(options.dry_run && options.field_validation == FieldValidation::Strict);
         assert_eq!(
             read("", WriteKind::Apply).unwrap_err().message,

@@ -45,7 +45,10 @@ impl Registry {
 
     /// The versions of a resource, the stored one first.
     pub fn versions_of(&self, resource: &GroupResource) -> Vec<&Arc<Resource>> {
-        let mut found: Vec<_> = self.iter().filter(|known| known.group_resource() == *resource).collect();
+        let mut found: Vec<_> = self
+            .iter()
+            .filter(|known| known.group_resource() == *resource)
+            .collect();
         found.sort_by_key(|known| known.needs_conversion());
         found
     }
@@ -56,7 +59,8 @@ impl Registry {
 
     /// One resource for each storage prefix, the one of the stored version: what a watch cache is made for.
     pub fn stored(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.iter().filter(|resource| resource.is_stored() && !resource.needs_conversion())
+        self.iter()
+            .filter(|resource| resource.is_stored() && !resource.needs_conversion())
     }
 
     /// The resource of the stored version behind a served one.
@@ -69,6 +73,7 @@ impl Registry {
     }
 
     pub fn has_version(&self, group: &str, version: &str) -> bool {
-        self.iter().any(|resource| resource.gvr.group == group && resource.gvr.version == version)
+        self.iter()
+            .any(|resource| resource.gvr.group == group && resource.gvr.version == version)
     }
 }

@@ -38,10 +38,17 @@ impl RequestInfo {
     /// # Errors
     /// The text of a bad request, when a special verb is not followed by a resource.
     pub fn read(method: &str, path: &str, query: &str) -> Result<Self, String> {
-        let mut info =
-            Self { path: path.to_owned(), verb: method.to_ascii_lowercase(), ..Self::default() };
-        let all: Vec<String> =
-            path.trim_matches('/').split('/').filter(|part| !part.is_empty()).map(percent_decode).collect();
+        let mut info = Self {
+            path: path.to_owned(),
+            verb: method.to_ascii_lowercase(),
+            ..Self::default()
+        };
+        let all: Vec<String> = path
+            .trim_matches('/')
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(percent_decode)
+            .collect();
         let mut parts = all.as_slice();
         if parts.len() < 3 || !matches!(parts[0].as_str(), "api" | "apis") {
             return Ok(info);
@@ -142,14 +149,19 @@ pub fn truthy(value: &str) -> bool {
 
 /// The first value of a query parameter, decoded.
 pub fn query_value(query: &str, name: &str) -> Option<String> {
-    query_pairs(query).find(|(key, _)| key == name).map(|(_, value)| value)
+    query_pairs(query)
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value)
 }
 
 /// All parameters of a raw query, decoded, in order.
 pub fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (percent_decode(&key.replace('+', " ")), percent_decode(&value.replace('+', " ")))
+        (
+            percent_decode(&key.replace('+', " ")),
+            percent_decode(&value.replace('+', " ")),
+        )
     })
 }
 
@@ -181,20 +193,174 @@ mod tests {
     fn paths_are_read_as_upstream() {
         // method, path, query → verb, group, version, namespace, resource, subresource, name
         let cases = [
-            ("GET", "/api/v1/namespaces", "", "list", "", "v1", "", "namespaces", "", ""),
-            ("GET", "/api/v1/namespaces/other", "", "get", "", "v1", "other", "namespaces", "", "other"),
-            ("PUT", "/api/v1/namespaces/o/finalize", "", "update", "", "v1", "o", "namespaces", "finalize", "o"),
-            ("GET", "/api/v1/namespaces/other/pods", "", "list", "", "v1", "other", "pods", "", ""),
-            ("GET", "/api/v1/namespaces/other/pods", "watch=1", "watch", "", "v1", "other", "pods", "", ""),
-            ("GET", "/api/v1/namespaces/other/pods", "watch=false", "list", "", "v1", "other", "pods", "", ""),
-            ("GET", "/api/v1/watch/namespaces/other/pods", "", "watch", "", "v1", "other", "pods", "", ""),
-            ("GET", "/api/v1/watch/pods", "", "watch", "", "v1", "", "pods", "", ""),
-            ("POST", "/apis/apps/v1/namespaces/d/deployments", "", "create", "apps", "v1", "d", "deployments", "", ""),
-            ("PATCH", "/apis/apps/v1/namespaces/d/deployments/x/scale", "", "patch", "apps", "v1", "d", "deployments", "scale", "x"),
-            ("DELETE", "/api/v1/namespaces/d/pods", "", "deletecollection", "", "v1", "d", "pods", "", ""),
-            ("DELETE", "/api/v1/nodes/n", "", "delete", "", "v1", "", "nodes", "", "n"),
-            ("GET", "/api/v1/namespaces/d/pods", "fieldSelector=metadata.name%3Dx&watch=true", "watch", "", "v1", "d", "pods", "", "x"),
-            ("GET", "/api/v1/namespaces/d/pods/p/proxy/a/b", "", "get", "", "v1", "d", "pods", "proxy", "p"),
+            (
+                "GET",
+                "/api/v1/namespaces",
+                "",
+                "list",
+                "",
+                "v1",
+                "",
+                "namespaces",
+                "",
+                "",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/other",
+                "",
+                "get",
+                "",
+                "v1",
+                "other",
+                "namespaces",
+                "",
+                "other",
+            ),
+            (
+                "PUT",
+                "/api/v1/namespaces/o/finalize",
+                "",
+                "update",
+                "",
+                "v1",
+                "o",
+                "namespaces",
+                "finalize",
+                "o",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/other/pods",
+                "",
+                "list",
+                "",
+                "v1",
+                "other",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/other/pods",
+                "watch=1",
+                "watch",
+                "",
+                "v1",
+                "other",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/other/pods",
+                "watch=false",
+                "list",
+                "",
+                "v1",
+                "other",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                "GET",
+                "/api/v1/watch/namespaces/other/pods",
+                "",
+                "watch",
+                "",
+                "v1",
+                "other",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                "GET",
+                "/api/v1/watch/pods",
+                "",
+                "watch",
+                "",
+                "v1",
+                "",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                "POST",
+                "/apis/apps/v1/namespaces/d/deployments",
+                "",
+                "create",
+                "apps",
+                "v1",
+                "d",
+                "deployments",
+                "",
+                "",
+            ),
+            (
+                "PATCH",
+                "/apis/apps/v1/namespaces/d/deployments/x/scale",
+                "",
+                "patch",
+                "apps",
+                "v1",
+                "d",
+                "deployments",
+                "scale",
+                "x",
+            ),
+            (
+                "DELETE",
+                "/api/v1/namespaces/d/pods",
+                "",
+                "deletecollection",
+                "",
+                "v1",
+                "d",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                "DELETE",
+                "/api/v1/nodes/n",
+                "",
+                "delete",
+                "",
+                "v1",
+                "",
+                "nodes",
+                "",
+                "n",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/d/pods",
+                "fieldSelector=metadata.name%3Dx&watch=true",
+                "watch",
+                "",
+                "v1",
+                "d",
+                "pods",
+                "",
+                "x",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/d/pods/p/proxy/a/b",
+                "",
+                "get",
+                "",
+                "v1",
+                "d",
+                "pods",
+                "proxy",
+                "p",
+            ),
         ];
         for (method, path, query, verb, group, version, namespace, resource, subresource, name) in cases {
             let info = RequestInfo::read(method, path, query).unwrap();
@@ -217,7 +383,16 @@ mod tests {
 
     #[test]
     fn other_paths_keep_the_method_as_verb() {
-        for path in ["/", "/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1", "/healthz", "/openapi/v3/x/y"] {
+        for path in [
+            "/",
+            "/api",
+            "/api/v1",
+            "/apis",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/healthz",
+            "/openapi/v3/x/y",
+        ] {
             let info = RequestInfo::read("GET", path, "").unwrap();
             assert!(!info.is_resource_request, "{path}");
             assert_eq!((info.verb.as_str(), info.path.as_str()), ("get", path));

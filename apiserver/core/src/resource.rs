@@ -15,7 +15,10 @@ pub struct GroupResource {
 
 impl GroupResource {
     pub fn new(group: &str, resource: &str) -> Self {
-        Self { group: group.to_owned(), resource: resource.to_owned() }
+        Self {
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+        }
     }
 }
 
@@ -39,7 +42,11 @@ pub struct GroupVersionResource {
 
 impl GroupVersionResource {
     pub fn new(group: &str, version: &str, resource: &str) -> Self {
-        Self { group: group.to_owned(), version: version.to_owned(), resource: resource.to_owned() }
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            resource: resource.to_owned(),
+        }
     }
 
     pub fn group_resource(&self) -> GroupResource {
@@ -57,7 +64,11 @@ pub struct GroupVersionKind {
 
 impl GroupVersionKind {
     pub fn new(group: &str, version: &str, kind: &str) -> Self {
-        Self { group: group.to_owned(), version: version.to_owned(), kind: kind.to_owned() }
+        Self {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            kind: kind.to_owned(),
+        }
     }
 
     /// From `apiVersion` and `kind` of an object.
@@ -68,7 +79,11 @@ impl GroupVersionKind {
 
     /// `v1`, `apps/v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 }
 
@@ -116,7 +131,10 @@ pub struct Resource {
 
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resource").field("gvr", &self.gvr).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Resource")
+            .field("gvr", &self.gvr)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +156,9 @@ impl Resource {
     }
 
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
-        self.subresources.iter().find(|subresource| subresource.name == name)
+        self.subresources
+            .iter()
+            .find(|subresource| subresource.name == name)
     }
 
     /// Objects of it are stored; false for reviews and other answers without state.

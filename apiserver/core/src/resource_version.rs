@@ -41,7 +41,10 @@ pub fn parse(text: &str) -> Result<u64, ApiError> {
         let error = crate::field_error::FieldError::invalid(
             &crate::FieldPath::new("resourceVersion"),
             text,
-            format!("strconv.ParseUint: parsing {}: invalid syntax", crate::field_error::quote(text)),
+            format!(
+                "strconv.ParseUint: parsing {}: invalid syntax",
+                crate::field_error::quote(text)
+            ),
         );
         ApiError::bad_request(error.to_string())
     })
@@ -65,15 +68,20 @@ pub fn of_get(resource_version: &str) -> Result<ReadAt, ApiError> {
 /// As [`parse`].
 pub fn of_list(options: &ListOptions) -> Result<ReadAt, ApiError> {
     let revision = parse(&options.resource_version)?;
-    Ok(match (options.resource_version.is_empty(), options.resource_version_match) {
-        (true, _) => ReadAt::MostRecent,
-        (_, Some(ResourceVersionMatch::Exact)) => ReadAt::Exact(revision),
-        _ if revision == 0 => ReadAt::Any,
-        (_, Some(ResourceVersionMatch::NotOlderThan)) => ReadAt::NotOlderThan(revision),
-        // The older form: a limit together with a resource version asked for that exact version.
-        (_, None) if options.limit > 0 => ReadAt::Exact(revision),
-        (_, None) => ReadAt::NotOlderThan(revision),
-    })
+    Ok(
+        match (
+            options.resource_version.is_empty(),
+            options.resource_version_match,
+        ) {
+            (true, _) => ReadAt::MostRecent,
+            (_, Some(ResourceVersionMatch::Exact)) => ReadAt::Exact(revision),
+            _ if revision == 0 => ReadAt::Any,
+            (_, Some(ResourceVersionMatch::NotOlderThan)) => ReadAt::NotOlderThan(revision),
+            // The older form: a limit together with a resource version asked for that exact version.
+            (_, None) if options.limit > 0 => ReadAt::Exact(revision),
+            (_, None) => ReadAt::NotOlderThan(revision),
+        },
+    )
 }
 
 /// Where a watch starts.

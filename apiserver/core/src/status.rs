@@ -99,7 +99,13 @@ impl fmt::Display for ApiError {
 
 impl ApiError {
     pub fn new(code: u16, reason: Reason, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, continue_token: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            continue_token: None,
+        }
     }
 
     fn about(mut self, resource: &GroupResource, name: &str) -> Self {
@@ -131,7 +137,11 @@ impl ApiError {
 
     /// A path that no resource or endpoint serves.
     pub fn path_not_found() -> Self {
-        let mut error = Self::new(404, Reason::NotFound, "the server could not find the requested resource");
+        let mut error = Self::new(
+            404,
+            Reason::NotFound,
+            "the server could not find the requested resource",
+        );
         error.details = Some(Box::default());
         error
     }
@@ -147,11 +157,16 @@ impl ApiError {
             "{resource} {} already exists, the server was not able to generate a unique name for the object",
             quote(name)
         );
-        Self::new(409, Reason::AlreadyExists, message).about(resource, name).with_retry_after(1)
+        Self::new(409, Reason::AlreadyExists, message)
+            .about(resource, name)
+            .with_retry_after(1)
     }
 
     pub fn conflict(resource: &GroupResource, name: &str, why: impl fmt::Display) -> Self {
-        let message = format!("Operation cannot be fulfilled on {resource} {}: {why}", quote(name));
+        let message = format!(
+            "Operation cannot be fulfilled on {resource} {}: {why}",
+            quote(name)
+        );
         Self::new(409, Reason::Conflict, message).about(resource, name)
     }
 
@@ -167,13 +182,20 @@ impl ApiError {
     /// Another field manager owns fields that an apply request wants to change.
     pub fn apply_conflict(causes: Vec<Cause>, message: impl Into<String>) -> Self {
         let mut error = Self::new(409, Reason::Conflict, message);
-        error.details = Some(Box::new(Details { causes, ..Details::default() }));
+        error.details = Some(Box::new(Details {
+            causes,
+            ..Details::default()
+        }));
         error
     }
 
     /// `group` and `kind` are those of the object, for example `apps` and `Deployment`.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
-        let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+        let qualified = if group.is_empty() {
+            kind.to_owned()
+        } else {
+            format!("{kind}.{group}")
+        };
         let message = if errors.is_empty() {
             format!("{qualified} {} is invalid", quote(name))
         } else {
@@ -251,7 +273,11 @@ impl ApiError {
 
     /// A resource version that the server has not reached in time.
     pub fn resource_version_too_large(requested: u64, current: u64) -> Self {
-        Self::timeout(format!("Too large resource version: {requested}, current: {current}"), 1).with_cause(Cause {
+        Self::timeout(
+            format!("Too large resource version: {requested}, current: {current}"),
+            1,
+        )
+        .with_cause(Cause {
             reason: "ResourceVersionTooLarge".to_owned(),
             message: "Too large resource version".to_owned(),
             field: String::new(),
@@ -264,12 +290,16 @@ impl ApiError {
 
     /// An eviction that a disruption budget does not allow now.
     pub fn disruption_budget(message: impl Into<String>) -> Self {
-        Self::new(429, Reason::TooManyRequests, "Cannot evict pod as it would violate the pod's disruption budget.")
-            .with_cause(Cause {
-                reason: "DisruptionBudget".to_owned(),
-                message: message.into(),
-                field: String::new(),
-            })
+        Self::new(
+            429,
+            Reason::TooManyRequests,
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+        )
+        .with_cause(Cause {
+            reason: "DisruptionBudget".to_owned(),
+            message: message.into(),
+            field: String::new(),
+        })
     }
 
     pub fn timeout(message: impl fmt::Display, retry_after_seconds: u32) -> Self {
@@ -287,7 +317,10 @@ impl ApiError {
     }
 
     pub fn method_not_allowed(resource: &GroupResource, action: &str) -> Self {
-        let message = format!("{action} is not supported on resources of kind {}", quote(&resource.to_string()));
+        let message = format!(
+            "{action} is not supported on resources of kind {}",
+            quote(&resource.to_string())
+        );
         Self::new(405, Reason::MethodNotAllowed, message).about(resource, "")
     }
 
@@ -301,7 +334,10 @@ impl ApiError {
     }
 
     pub fn not_acceptable(available: &[&str]) -> Self {
-        let message = format!("only the following media types are accepted: {}", available.join(", "));
+        let message = format!(
+            "only the following media types are accepted: {}",
+            available.join(", ")
+        );
         Self::new(406, Reason::NotAcceptable, message)
     }
 
@@ -314,12 +350,24 @@ impl ApiError {
     }
 
     pub fn request_entity_too_large(message: impl fmt::Display) -> Self {
-        Self::new(413, Reason::RequestEntityTooLarge, format!("Request entity too large: {message}"))
+        Self::new(
+            413,
+            Reason::RequestEntityTooLarge,
+            format!("Request entity too large: {message}"),
+        )
     }
 
     pub fn internal(message: impl fmt::Display) -> Self {
-        let cause = Cause { message: message.to_string(), ..Cause::default() };
-        Self::new(500, Reason::InternalError, format!("Internal error occurred: {message}")).with_cause(cause)
+        let cause = Cause {
+            message: message.to_string(),
+            ..Cause::default()
+        };
+        Self::new(
+            500,
+            Reason::InternalError,
+            format!("Internal error occurred: {message}"),
+        )
+        .with_cause(cause)
     }
 
     pub fn service_unavailable(message: impl Into<String>) -> Self {
@@ -353,15 +401,21 @@ impl ApiError {
 impl Details {
     fn to_value(&self) -> Value {
         let mut value = Map::new();
-        for (field, text) in
-            [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)]
-        {
+        for (field, text) in [
+            ("name", &self.name),
+            ("group", &self.group),
+            ("kind", &self.kind),
+            ("uid", &self.uid),
+        ] {
             if !text.is_empty() {
                 value.insert(field.to_owned(), json!(text));
             }
         }
         if !self.causes.is_empty() {
-            value.insert("causes".to_owned(), self.causes.iter().map(Cause::to_value).collect());
+            value.insert(
+                "causes".to_owned(),
+                self.causes.iter().map(Cause::to_value).collect(),
+            );
         }
         if self.retry_after_seconds > 0 {
             value.insert("retryAfterSeconds".to_owned(), json!(self.retry_after_seconds));
@@ -373,7 +427,11 @@ impl Details {
 impl Cause {
     fn to_value(&self) -> Value {
         let mut value = Map::new();
-        for (field, text) in [("reason", &self.reason), ("message", &self.message), ("field", &self.field)] {
+        for (field, text) in [
+            ("reason", &self.reason),
+            ("message", &self.message),
+            ("field", &self.field),
+        ] {
             if !text.is_empty() {
                 value.insert(field.to_owned(), json!(text));
             }
@@ -412,7 +470,11 @@ mod tests {
         let deployments = GroupResource::new("apps", "deployments");
         let cases = [
             (ApiError::not_found(&pods, "x"), 404, "pods \"x\" not found"),
-            (ApiError::already_exists(&deployments, "x"), 409, "deployments.apps \"x\" already exists"),
+            (
+                ApiError::already_exists(&deployments, "x"),
+                409,
+                "deployments.apps \"x\" already exists",
+            ),
             (
                 ApiError::modified(&pods, "x"),
                 409,
@@ -420,9 +482,17 @@ mod tests {
                  changes to the latest version and try again",
             ),
             (ApiError::forbidden(&pods, "", "no"), 403, "pods is forbidden: no"),
-            (ApiError::forbidden(&pods, "x", "no"), 403, "pods \"x\" is forbidden: no"),
+            (
+                ApiError::forbidden(&pods, "x", "no"),
+                403,
+                "pods \"x\" is forbidden: no",
+            ),
             (ApiError::internal("boom"), 500, "Internal error occurred: boom"),
-            (ApiError::too_old_resource_version(5, 9), 410, "too old resource version: 5 (9)"),
+            (
+                ApiError::too_old_resource_version(5, 9),
+                410,
+                "too old resource version: 5 (9)",
+            ),
             (
                 ApiError::resource_version_too_large(9, 5),
                 504,
@@ -443,7 +513,11 @@ mod tests {
     fn an_invalid_object_lists_each_cause() {
         let errors = [
             FieldError::required(&FieldPath::new("spec.selector"), ""),
-            FieldError::invalid(&FieldPath::new("spec.replicas"), -1, "must be greater than or equal to 0"),
+            FieldError::invalid(
+                &FieldPath::new("spec.replicas"),
+                -1,
+                "must be greater than or equal to 0",
+            ),
         ];
         let status = ApiError::invalid("apps", "Deployment", "x", &errors).to_status();
         assert_eq!(

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 
 /// The value at a path of object fields, or `None`.
 pub fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, field| value.get(field)).filter(|value| !value.is_null())
+    path.iter()
+        .try_fold(value, |value, field| value.get(field))
+        .filter(|value| !value.is_null())
 }
 
 /// The string at a path; empty when absent.
@@ -27,12 +29,16 @@ pub fn flag(value: &Value, path: &[&str]) -> bool {
 
 /// The list at a path; empty when absent.
 pub fn list<'a>(value: &'a Value, path: &[&str]) -> &'a [Value] {
-    at(value, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    at(value, path)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// The list at a path, to change its items; empty when absent.
 pub fn list_mut<'a>(value: &'a mut Value, path: &[&str]) -> &'a mut [Value] {
-    at_mut(value, path).and_then(Value::as_array_mut).map_or(&mut [], Vec::as_mut_slice)
+    at_mut(value, path)
+        .and_then(Value::as_array_mut)
+        .map_or(&mut [], Vec::as_mut_slice)
 }
 
 /// The map at a path.
@@ -42,19 +48,26 @@ pub fn map<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Map<String, Value>
 
 /// The entries of a string map at a path; entries that are not strings are skipped.
 pub fn strings<'a>(value: &'a Value, path: &[&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
-    map(value, path).into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+    map(value, path)
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
 }
 
 /// The value at a path, to change it, or `None`.
 pub fn at_mut<'a>(value: &'a mut Value, path: &[&str]) -> Option<&'a mut Value> {
-    path.iter().try_fold(value, |value, field| value.get_mut(field)).filter(|value| !value.is_null())
+    path.iter()
+        .try_fold(value, |value, field| value.get_mut(field))
+        .filter(|value| !value.is_null())
 }
 
 /// The object at a path, made (with its parents) when it is absent or not an object.
 pub fn ensure_map<'a>(value: &'a mut Value, path: &[&str]) -> &'a mut Map<String, Value> {
     let mut current = value;
     for field in path {
-        current = object_of(current).entry(*field).or_insert_with(|| Value::Object(Map::new()));
+        current = object_of(current)
+            .entry(*field)
+            .or_insert_with(|| Value::Object(Map::new()));
     }
     object_of(current)
 }
@@ -68,7 +81,9 @@ fn object_of(value: &mut Value) -> &mut Map<String, Value> {
 
 /// Sets the value at a path, making its parents.
 pub fn set(value: &mut Value, path: &[&str], new: impl Into<Value>) {
-    let Some((last, parents)) = path.split_last() else { return };
+    let Some((last, parents)) = path.split_last() else {
+        return;
+    };
     ensure_map(value, parents).insert((*last).to_owned(), new.into());
 }
 
@@ -84,7 +99,9 @@ pub fn set_default(value: &mut Value, field: &str, new: impl Into<Value>) {
 /// Sets a string field if it is absent, null or the empty string.
 pub fn set_default_text(value: &mut Value, field: &str, new: &str) {
     if let Some(map) = value.as_object_mut()
-        && map.get(field).is_none_or(|old| old.is_null() || old.as_str() == Some(""))
+        && map
+            .get(field)
+            .is_none_or(|old| old.is_null() || old.as_str() == Some(""))
     {
         map.insert(field.to_owned(), new.into());
     }
@@ -114,7 +131,8 @@ pub fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
         (None, None) => true,
         (Some(Value::Object(a)), Some(Value::Object(b))) => {
             a.iter().all(|(key, value)| same(Some(value), b.get(key)))
-                && b.iter().all(|(key, value)| a.contains_key(key) || is_empty(value))
+                && b.iter()
+                    .all(|(key, value)| a.contains_key(key) || is_empty(value))
         }
         (Some(Value::Array(a)), Some(Value::Array(b))) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(Some(a), Some(b)))
@@ -178,7 +196,10 @@ mod tests {
 
     #[test]
     fn absent_null_and_empty_are_the_same() {
-        assert!(same(Some(&json!({"a": [], "b": 1})), Some(&json!({"b": 1, "c": null}))));
+        assert!(same(
+            Some(&json!({"a": [], "b": 1})),
+            Some(&json!({"b": 1, "c": null}))
+        ));
         assert!(!same(Some(&json!({"a": ""})), Some(&json!({}))));
         assert!(same(None, Some(&json!({}))));
         assert!(!same(Some(&json!([1])), None));

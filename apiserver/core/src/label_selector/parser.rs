@@ -120,10 +120,18 @@ impl Parser {
             return Err(FieldError::invalid(&FieldPath::new("key"), key, reason).to_string());
         }
         if absent {
-            return Ok(Requirement { key, operator: Operator::DoesNotExist, values: Vec::new() });
+            return Ok(Requirement {
+                key,
+                operator: Operator::DoesNotExist,
+                values: Vec::new(),
+            });
         }
         if matches!(self.peek().0, Token::End | Token::Comma) {
-            return Ok(Requirement { key, operator: Operator::Exists, values: Vec::new() });
+            return Ok(Requirement {
+                key,
+                operator: Operator::Exists,
+                values: Vec::new(),
+            });
         }
         let (token, literal) = self.next_operator();
         let operator = match token {
@@ -134,7 +142,11 @@ impl Parser {
             Token::NotEquals => Operator::NotEquals,
             Token::Greater => Operator::GreaterThan,
             Token::Less => Operator::LessThan,
-            _ => return Err(format!("found '{literal}', expected: in, notin, =, ==, !=, gt, lt")),
+            _ => {
+                return Err(format!(
+                    "found '{literal}', expected: in, notin, =, ==, !=, gt, lt"
+                ));
+            }
         };
         let mut values = match operator {
             Operator::In | Operator::NotIn => self.values()?,
@@ -143,7 +155,11 @@ impl Parser {
         values.sort();
         values.dedup();
         check_values(&key, operator, &values)?;
-        Ok(Requirement { key, operator, values })
+        Ok(Requirement {
+            key,
+            operator,
+            values,
+        })
     }
 
     fn values(&mut self) -> Result<Vec<String>, String> {
@@ -224,16 +240,24 @@ fn check_values(key: &str, operator: Operator, values: &[String]) -> Result<(), 
 }
 
 pub(super) fn parse(text: &str) -> Result<Vec<Requirement>, String> {
-    let mut parser = Parser { tokens: scan(text), position: 0 };
+    let mut parser = Parser {
+        tokens: scan(text),
+        position: 0,
+    };
     let mut requirements = Vec::new();
     loop {
         match parser.peek() {
             (Token::End, _) => break,
             (Token::Identifier | Token::Not, _) => {}
-            (_, literal) => return Err(format!("found '{literal}', expected: !, identifier, or 'end of string'")),
+            (_, literal) => {
+                return Err(format!(
+                    "found '{literal}', expected: !, identifier, or 'end of string'"
+                ));
+            }
         }
-        let requirement =
-            parser.requirement().map_err(|why| format!("unable to parse requirement: {why}"))?;
+        let requirement = parser
+            .requirement()
+            .map_err(|why| format!("unable to parse requirement: {why}"))?;
         requirements.push(requirement);
         match parser.next() {
             (Token::End, _) => break,
