@@ -1,1 +1,31 @@
-//! Work in progress.
+//! The controllers: what keeps the observed cluster equal to the wished one.
+//!
+//! Each controller is a module with a pure plan (observed objects in, [`Action`]s out) and a few lines that say what
+//! it watches. One [`runner`](crate::ControllerManager) keeps the caches, orders the work and executes the plans.
+//!
+//! Invariants:
+//! - Plans are deterministic: no IO, no clock (the time is an input), no hash-map order.
+//! - Every write of an existing object carries the version or uid it was planned for.
+//! - Only the elected leader writes; see `kubeclient::LeaderElection`.
+//!
+//! Follows `cmd/kube-controller-manager` and `pkg/controller` of Kubernetes 1.36.
+
+mod action;
+mod adoption;
+mod config;
+mod deployment;
+mod manager;
+mod object;
+mod pod_state;
+mod pod_template;
+mod proportion;
+mod registry;
+mod replicaset;
+mod runner;
+mod selector;
+#[cfg(test)]
+mod testing;
+
+pub use action::{Action, Plan};
+pub use config::{Config, NodeConfig, SigningConfig};
+pub use manager::ControllerManager;

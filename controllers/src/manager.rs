@@ -1,0 +1,75 @@
+//! All controllers of one process, behind one election.
+
+use crate::config::Config;
+use crate::runner::{Controller, Executor, Fence, Informers, Runner};
+use futures::future::join_all;
+use kubeclient::{ClientError, EventRecorder, LeaderElection};
+use std::sync::Arc;
+use support::Env;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The component: `ControllerManager::new(config, env)?.run(cancel)`.
+pub struct ControllerManager {
+    config: Config,
+    env: Env,
+    client: kube::Client,
+}
+
+impl ControllerManager {
+    /// # Errors
+    /// When the client configuration can't be used.
+    pub fn new(config: Config, env: Env) -> Result<Self, ClientError> {
+        let client = kubeclient::client(&env, &config.client)?;
+        Ok(Self { config, env, client })
+    }
+
+    /// As [`ControllerManager::new`] with a client made elsewhere.
+    pub fn with_client(config: Config, env: Env, client: kube::Client) -> Self {
+        Self { config, env, client }
+    }
+
+    /// Keeps caches warm, campaigns, and controls whenever it leads; returns after `cancel`, with the lease released.
+    pub async fn run(self, cancel: CancellationToken) {
+        let informers = Arc::new(Informers::new(self.client.clone(), &self.env));
+        let controllers = crate::registry::controllers(&self.config, &self.env, &self.client, &informers);
+        let events = EventRecorder::new(self.client.clone(), &self.env, "kube-controller-manager", None);
+        let executor = Arc::new(Executor::new(self.client.clone(), events));
+        let runners: Vec<Arc<Runner>> = controllers
+            .into_iter()
+            .map(|controller: Arc<dyn Controller>| {
+                Arc::new(Runner::new(controller, Arc::clone(&executor), Arc::clone(&informers), &self.env))
+            })
+            .collect();
+        let _dispatchers = informers.start();
+        let Some(election) = self.config.leader_election.clone() else {
+            informers.synced().await;
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = work(&runners, Fence::Open) => {}
+            }
+            return;
+        };
+        let election = LeaderElection::new(self.client.clone(), election, &self.env);
+        election
+            .run(&cancel, |leadership| {
+                let (informers, runners) = (Arc::clone(&informers), runners.clone());
+                async move {
+                    informers.synced().await;
+                    informers.replay();
+                    work(&runners, Fence::Leader(leadership)).await;
+                }
+            })
+            .await;
+    }
+}
+
+/// Runs all controllers until dropped.
+async fn work(runners: &[Arc<Runner>], fence: Fence) {
+    let tasks = runners.iter().map(|runner| {
+        let (runner, fence) = (Arc::clone(runner), fence.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move { runner.run(fence).await }))
+    });
+    join_all(tasks.collect::<Vec<_>>()).await;
+}
