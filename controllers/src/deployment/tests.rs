@@ -207,8 +207,9 @@ fn scaling_in_the_middle_of_a_rollout_is_shared_in_proportion() {
     let mut world = World::new(deployment(10, "v1", json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}}}})));
     world.settle();
     world.set_image("v2");
-    world.step();
-    world.step();
+    for _ in ["create", "record the revision", "shrink"] {
+        world.step();
+    }
     assert_eq!(world.sizes(), [8, 3], "new pods don't come up, old ones shrank by what may be unavailable");
     world.deployment.spec.as_mut().unwrap().replicas = Some(20);
     world.step();
