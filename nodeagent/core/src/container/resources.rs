@@ -1,0 +1,189 @@
+//! Quality of service, cgroup limits and the order in which the kernel kills when memory runs out.
+//!
+//! Follows kubelet `pkg/apis/core/v1/helper/qos`, `pkg/kubelet/cm/helpers_linux.go`, `pkg/kubelet/qos/policy.go`.
+
+use crate::quantity::{milli_value, whole_value};
+use crate::runtime_spec::LinuxResources;
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+const CPU_PERIOD_US: i64 = 100_000;
+const MIN_QUOTA_US: i64 = 1_000;
+const MIN_SHARES: i64 = 2;
+const MAX_SHARES: i64 = 262_144;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QosClass {
+    Guaranteed,
+    Burstable,
+    BestEffort,
+}
+
+impl QosClass {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        }
+    }
+}
+
+/// Where a pod's processes live in the cgroup tree: absolute paths, apart for every node of one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodCgroups {
+    /// `/<node>/kubepods[/burstable|/besteffort]`
+    pub qos_parent: String,
+    /// `<qos_parent>/pod<uid>`
+    pub pod: String,
+}
+
+impl PodCgroups {
+    pub fn new(cgroup_root: &str, class: QosClass, uid: &str) -> Self {
+        let root = cgroup_root.trim_end_matches('/');
+        let qos_parent = match class {
+            QosClass::Guaranteed => format!("{root}/kubepods"),
+            QosClass::Burstable => format!("{root}/kubepods/burstable"),
+            QosClass::BestEffort => format!("{root}/kubepods/besteffort"),
+        };
+        let pod = format!("{qos_parent}/pod{uid}");
+        Self { qos_parent, pod }
+    }
+}
+
+/// The class follows from requests and limits of cpu and memory over all containers.
+pub fn qos_class(pod: &Pod) -> QosClass {
+    let Some(spec) = &pod.spec else {
+        return QosClass::BestEffort;
+    };
+    let containers: Vec<&Container> = spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+        .collect();
+    let positive = |quantity: Option<&Quantity>| quantity.is_some_and(|q| milli_value(q) > 0);
+    let mut any = false;
+    let mut guaranteed = true;
+    for container in containers {
+        for resource in ["cpu", "memory"] {
+            let request = requested(container.resources.as_ref(), resource);
+            let limit = limited(container.resources.as_ref(), resource);
+            any |= positive(request) || positive(limit);
+            // A limit without a request sets the request too.
+            let equal = match (request, limit) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(r), Some(l)) => milli_value(r) == milli_value(l),
+            };
+            guaranteed &= equal && positive(limit);
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => QosClass::BestEffort,
+        (true, true) => QosClass::Guaranteed,
+        (true, false) => QosClass::Burstable,
+    }
+}
+
+/// Limits of one container. `node_memory_bytes` scales the kill order of burstable pods.
+pub(super) fn container_resources(
+    container: &Container,
+    class: QosClass,
+    critical: bool,
+    node_memory_bytes: i64,
+) -> LinuxResources {
+    let resources = container.resources.as_ref();
+    let cpu_limit = limited(resources, "cpu").map_or(0, milli_value);
+    let cpu_request = requested(resources, "cpu").map_or(cpu_limit, milli_value);
+    let memory_limit = limited(resources, "memory").map_or(0, whole_value);
+    let memory_request = requested(resources, "memory").map_or(memory_limit, whole_value);
+    LinuxResources {
+        cpu_shares: shares(cpu_request),
+        cpu_quota_us: quota(cpu_limit),
+        cpu_period_us: CPU_PERIOD_US,
+        memory_limit_bytes: memory_limit,
+        oom_score_adj: match class {
+            _ if critical => -997,
+            QosClass::Guaranteed => -997,
+            QosClass::BestEffort => 1000,
+            QosClass::Burstable => {
+                let share = 1000 * memory_request / node_memory_bytes.max(1);
+                (1000 - share).clamp(3, 999)
+            }
+        },
+    }
+}
+
+/// Limits of the pod as a whole: sums over containers, and only where every container has the limit.
+pub fn cgroup_resources(pod: &Pod) -> LinuxResources {
+    let Some(spec) = &pod.spec else {
+        return LinuxResources::default();
+    };
+    let sum = |value: &dyn Fn(&Container) -> i64| -> i64 { spec.containers.iter().map(value).sum() };
+    let sidecars = |value: &dyn Fn(&Container) -> i64| -> i64 {
+        let all = spec.init_containers.iter().flatten();
+        all.filter(|c| c.restart_policy.as_deref() == Some("Always"))
+            .map(value)
+            .sum()
+    };
+    let peak = |value: &dyn Fn(&Container) -> i64| -> i64 {
+        let all = spec.init_containers.iter().flatten();
+        all.filter(|c| c.restart_policy.as_deref() != Some("Always"))
+            .map(value)
+            .max()
+            .unwrap_or(0)
+    };
+    let total = |value: &dyn Fn(&Container) -> i64| (sum(value) + sidecars(value)).max(peak(value));
+    let every = |resource: &str| {
+        let mut all = spec
+            .containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten());
+        all.all(|c| limited(c.resources.as_ref(), resource).is_some())
+    };
+    let cpu_request = total(&|c| {
+        let r = c.resources.as_ref();
+        requested(r, "cpu")
+            .or_else(|| limited(r, "cpu"))
+            .map_or(0, milli_value)
+    });
+    let limit_of = |resource: &'static str, unit: fn(&Quantity) -> i64| {
+        if every(resource) {
+            total(&|c| limited(c.resources.as_ref(), resource).map_or(0, unit))
+        } else {
+            0
+        }
+    };
+    LinuxResources {
+        cpu_shares: shares(cpu_request),
+        cpu_quota_us: quota(limit_of("cpu", milli_value)),
+        cpu_period_us: CPU_PERIOD_US,
+        memory_limit_bytes: limit_of("memory", whole_value),
+        oom_score_adj: 0,
+    }
+}
+
+fn shares(milli_cpu: i64) -> i64 {
+    (milli_cpu * 1024 / 1000).clamp(MIN_SHARES, MAX_SHARES)
+}
+
+fn quota(milli_cpu: i64) -> i64 {
+    if milli_cpu == 0 {
+        return 0;
+    }
+    (milli_cpu * CPU_PERIOD_US / 1000).max(MIN_QUOTA_US)
+}
+
+pub(super) fn requested<'a>(
+    resources: Option<&'a ResourceRequirements>,
+    resource: &str,
+) -> Option<&'a Quantity> {
+    resources?.requests.as_ref()?.get(resource)
+}
+
+pub(super) fn limited<'a>(
+    resources: Option<&'a ResourceRequirements>,
+    resource: &str,
+) -> Option<&'a Quantity> {
+    resources?.limits.as_ref()?.get(resource)
+}
