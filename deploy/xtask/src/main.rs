@@ -4,6 +4,7 @@
 //! builds it runs on a fresh clone.
 
 mod edges;
+mod gen_kubeschema;
 mod gen_proto;
 mod rocksdb;
 mod setup;
@@ -21,7 +22,8 @@ tasks:
   rocksdb          build the RocksDB library once, outside the target folder
   verify           format, crate edges, lints, tests, docs, dependency policy; changes nothing
   fix              format and apply the lints' suggestions
-  gen-proto FACTS  write proto/ from tables of published facts";
+  gen-proto FACTS  write proto/ from tables of published facts
+  gen-kubeschema FACTS  write proto/kubeschema/data from tables of published facts";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +37,7 @@ fn main() -> anyhow::Result<()> {
         ["rocksdb"] => rocksdb::ensure(root).map(|_| ()),
         ["verify", rest @ ..] => verify::run(root, rest),
         ["fix"] => verify::fix(root),
+        ["gen-kubeschema", facts] => gen_kubeschema::run(Path::new(facts), root),
         ["gen-proto", facts] => gen_proto::run(Path::new(facts), root),
         [] => bail!("no task given\n{TASKS}"),
         other => bail!("unknown task {other:?}\n{TASKS}"),
