@@ -82,7 +82,16 @@ struct Sources {
 
 impl Sources {
     fn locate(root: &Path) -> anyhow::Result<Self> {
-        let text = shell::output(shell::cargo(root).args(["metadata", "--format-version", "1"]))?;
+        // Filtered, so that cargo fetches nothing for platforms that we don't build for.
+        let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        let text = shell::output(shell::cargo(root).args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+            &platform,
+        ]))?;
         let metadata: Value = serde_json::from_str(&text)?;
         let rocksdb = package(&metadata, "librocksdb-sys")?;
         let lz4 = package(&metadata, "lz4-sys")?;
@@ -156,7 +165,9 @@ fn fingerprint(flags: &[&str]) -> u32 {
 
 fn build(sources: &Sources, compiler: &str, folder: &Path) -> anyhow::Result<()> {
     let start = Instant::now();
-    let work = folder.with_extension(format!("{}.partial", std::process::id()));
+    let mut work = folder.as_os_str().to_owned();
+    work.push(format!(".{}.partial", std::process::id()));
+    let work = PathBuf::from(work);
     std::fs::create_dir_all(&work).with_context(|| format!("making {}", work.display()))?;
     let files = sources.files()?;
     println!(

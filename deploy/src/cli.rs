@@ -1,0 +1,282 @@
+//! The command line.
+
+use crate::profile;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A highly available Kubernetes control plane, its node agents and its store.
+#[derive(Debug, Parser)]
+#[command(name = "trireme", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a local cluster, making it first when there is none
+    Up(Up),
+    /// Start a stopped local cluster
+    Start(Selected),
+    /// Stop a local cluster; its state stays
+    Stop(Selected),
+    /// Say how a local cluster is; ends with 0 when healthy, 3 when stopped, 4 when unhealthy, 5 when absent
+    Status(Status),
+    /// Stop a local cluster and remove everything it has stored
+    Delete(Selected),
+    /// Show what the processes of a local cluster have logged
+    Logs(Logs),
+    /// Show where a Service answers
+    Service(Service),
+    /// Images in the nodes of a local cluster
+    #[command(subcommand)]
+    Image(Image),
+    /// Nodes of a local cluster
+    #[command(subcommand)]
+    Node(Node),
+    /// Local clusters on this machine
+    #[command(subcommand)]
+    Profile(Profile),
+    /// Tokens with which nodes join
+    #[command(subcommand)]
+    Token(Token),
+    /// Run a whole control plane: store, API server, scheduler, controllers
+    Server(Server),
+    /// Run a store member, which speaks etcd v3
+    Kvstore(Kvstore),
+    /// Run an API server
+    Apiserver(ApiServer),
+    /// Run a scheduler
+    Scheduler(ApiClient),
+    /// Run the controllers
+    Controllers(ApiClient),
+    /// Run a node agent
+    Agent(Agent),
+}
+
+/// Which local cluster.
+#[derive(Debug, Clone, Args)]
+pub struct Selected {
+    /// Name of the local cluster
+    #[arg(short, long, default_value = profile::DEFAULT, env = "TRIREME_PROFILE")]
+    pub profile: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub selected: Selected,
+    /// Number of nodes; an existing cluster grows to it, and never shrinks [default: 1]
+    #[arg(short, long, value_parser = clap::value_parser!(u8).range(1..=i64::from(profile::MAX_NODES)))]
+    pub nodes: Option<u8>,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub selected: Selected,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    #[command(flatten)]
+    pub selected: Selected,
+    /// `control-plane` or a node's name; all of them when none is given
+    pub component: Option<String>,
+    /// Go on as lines are written
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the last lines to begin with
+    #[arg(long, default_value_t = 50)]
+    pub tail: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Service {
+    #[command(flatten)]
+    pub selected: Selected,
+    /// The Service, of type NodePort or LoadBalancer
+    pub name: String,
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// Print nothing but the URLs, one line a port
+    #[arg(long)]
+    pub url: bool,
+    /// How many seconds to wait for an endpoint that is ready
+    #[arg(long, default_value_t = 30)]
+    pub wait: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// Load an image archive (OCI layout or `docker save`) into every node; `-` reads standard input
+    Load {
+        #[command(flatten)]
+        selected: Selected,
+        archive: PathBuf,
+    },
+    /// List every node's images
+    List {
+        #[command(flatten)]
+        selected: Selected,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Node {
+    /// List the nodes and their addresses
+    List {
+        #[command(flatten)]
+        selected: Selected,
+    },
+    /// Add one node
+    Add {
+        #[command(flatten)]
+        selected: Selected,
+    },
+    /// Remove a node; its pods are replaced elsewhere
+    Remove {
+        #[command(flatten)]
+        selected: Selected,
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Profile {
+    /// List the local clusters
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token with which nodes can join for a while
+    Create {
+        #[command(flatten)]
+        selected: Selected,
+        /// How many hours it is good for
+        #[arg(long, default_value_t = 24)]
+        hours: u32,
+    },
+}
+
+/// Keys and certificates.
+#[derive(Debug, Clone, Args)]
+pub struct Keys {
+    /// Folder with the cluster's keys and certificates
+    #[arg(long, value_name = "FOLDER")]
+    pub pki: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Server {
+    #[command(flatten)]
+    pub keys: Keys,
+    /// Address at which clients and nodes reach this server
+    #[arg(long)]
+    pub address: std::net::IpAddr,
+    /// Folder of the store
+    #[arg(long, value_name = "FOLDER")]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub network: ClusterNetwork,
+}
+
+/// Addresses of the cluster; the same for every API server and node.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterNetwork {
+    /// Addresses of Services; the first is the API server's, the tenth the DNS's
+    #[arg(long, default_value = "10.96.0.0/16")]
+    pub service_cidr: ipnet::Ipv4Net,
+    /// Addresses of pods, a /24 of which each node gets
+    #[arg(long, default_value = "10.244.0.0/16")]
+    pub pod_cidr: ipnet::Ipv4Net,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Kvstore {
+    #[command(flatten)]
+    pub keys: Keys,
+    /// This member's name, one of `--member`
+    #[arg(long)]
+    pub name: String,
+    #[arg(long, value_name = "FOLDER")]
+    pub data: PathBuf,
+    /// `host:port` for clients
+    #[arg(long, default_value = "127.0.0.1:2379")]
+    pub listen_client: String,
+    /// `host:port` for the other members
+    #[arg(long, default_value = "127.0.0.1:2380")]
+    pub listen_peer: String,
+    /// `name=host:port` of every member's peer address, this one's included; repeat it
+    #[arg(long = "member", required = true)]
+    pub members: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ApiServer {
+    #[command(flatten)]
+    pub keys: Keys,
+    /// `host:port` to listen on; repeat it for more
+    #[arg(long, default_value = "0.0.0.0:6443")]
+    pub listen: Vec<String>,
+    /// Address at which clients and nodes reach this server
+    #[arg(long)]
+    pub address: std::net::IpAddr,
+    /// `host:port` of every store member; repeat it
+    #[arg(long = "store", default_value = "127.0.0.1:2379")]
+    pub stores: Vec<String>,
+    /// Talk to the store without TLS: for a stock etcd on loopback
+    #[arg(long)]
+    pub plain_store: bool,
+    #[command(flatten)]
+    pub network: ClusterNetwork,
+}
+
+/// A component that works through the API.
+#[derive(Debug, Clone, Args)]
+pub struct ApiClient {
+    #[command(flatten)]
+    pub keys: Keys,
+    /// `host:port` of every API server; repeat it
+    #[arg(long = "server", default_value = "127.0.0.1:6443")]
+    pub servers: Vec<String>,
+    #[command(flatten)]
+    pub network: ClusterNetwork,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Agent {
+    /// The node's name
+    #[arg(long)]
+    pub name: String,
+    /// The node's address
+    #[arg(long)]
+    pub address: std::net::IpAddr,
+    /// `host:port` of every API server; repeat it
+    #[arg(long = "server", required = true)]
+    pub servers: Vec<String>,
+    /// Certificate of the cluster's authority
+    #[arg(long, value_name = "FILE")]
+    pub ca: PathBuf,
+    /// File with a token to join with; read only while the node has no certificate of its own
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Folder for what survives a reboot: images, pods, certificates
+    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/trireme-agent")]
+    pub data: PathBuf,
+    /// Folder for sockets and the runtime's state
+    #[arg(long, value_name = "FOLDER", default_value = "/run/trireme-agent")]
+    pub run: PathBuf,
+    #[command(flatten)]
+    pub network: ClusterNetwork,
+}
