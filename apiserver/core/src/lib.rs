@@ -6,11 +6,15 @@
 
 pub mod authorization;
 pub mod continue_token;
+pub mod defaults;
+pub mod deletion;
 pub mod field_error;
 pub mod field_selector;
 pub mod label_selector;
+pub mod metadata;
 pub mod names;
 pub mod options;
+pub mod quantity;
 pub mod registry;
 pub mod request_info;
 pub mod resource;
@@ -19,6 +23,7 @@ pub mod status;
 pub mod strategy;
 pub mod table;
 pub mod tree;
+pub mod validation;
 
 pub use field_error::{ErrorList, FieldError, FieldErrorKind, FieldPath};
 pub use registry::Registry;

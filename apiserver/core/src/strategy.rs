@@ -4,9 +4,16 @@
 //! update: `default`, `prepare_for_update`, admission, `validate_update`; status and other subresources alike
 //! with their own hooks. Follows the strategies in `pkg/registry/*/*/strategy.go` (1.36).
 
+mod built_in;
+mod hooks;
+mod service;
+
 use serde_json::Value;
 
 use crate::field_error::ErrorList;
+
+pub use built_in::built_in;
+pub(crate) use hooks::qos_class;
 
 /// How the objects of a resource go away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
