@@ -4,6 +4,7 @@
 //! run. Nothing here reads a clock, draws randomness or touches the network: the time, random numbers and other
 //! objects come in as arguments.
 
+pub mod admission;
 pub mod authorization;
 pub mod continue_token;
 pub mod defaults;
