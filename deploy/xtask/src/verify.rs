@@ -5,6 +5,9 @@ use anyhow::bail;
 use std::path::Path;
 use std::process::Command;
 
+/// Installed into the cache folder where there is none on the PATH.
+const DENY_VERSION: &str = "0.20.2";
+
 type Step = (&'static str, fn(&Path) -> anyhow::Result<()>);
 
 const STEPS: &[Step] = &[
@@ -94,13 +97,7 @@ fn test(root: &Path) -> anyhow::Result<()> {
 fn docs(root: &Path) -> anyhow::Result<()> {
     shell::run(
         shell::cargo(root)
-            .args([
-                "doc",
-                "--locked",
-                "--workspace",
-                "--no-deps",
-                "--document-private-items",
-            ])
+            .args(["doc", "--locked", "--workspace", "--no-deps"])
             .env("RUSTDOCFLAGS", "--deny warnings"),
     )
 }
@@ -108,11 +105,29 @@ fn docs(root: &Path) -> anyhow::Result<()> {
 /// Licences, sources and banned crates. Advisories need a database from the network and judge the world's
 /// state rather than a change's, so they aren't part of this.
 fn deny(root: &Path) -> anyhow::Result<()> {
-    let Some(program) = shell::find("cargo-deny") else {
-        println!(
-            "cargo-deny is not installed (`cargo install cargo-deny --locked`): deny.toml is not checked"
-        );
-        return Ok(());
+    let tools = shell::cache()?.join("tools");
+    let kept = tools.join("bin/cargo-deny");
+    let program = match shell::find("cargo-deny") {
+        Some(program) => program,
+        None if kept.is_file() => kept,
+        None => {
+            // About three minutes on two cores, once.
+            shell::run(
+                shell::cargo(root)
+                    .args([
+                        "install",
+                        "cargo-deny",
+                        "--locked",
+                        "--version",
+                        DENY_VERSION,
+                        "--root",
+                    ])
+                    .arg(&tools)
+                    // Elsewhere: the workspace's settings and lock are none of its business.
+                    .current_dir("/"),
+            )?;
+            kept
+        }
     };
     shell::run(
         Command::new(program)
