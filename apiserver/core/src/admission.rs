@@ -141,3 +141,6 @@ pub fn validate(
         .iter()
         .try_for_each(|plugin| plugin(request, object, context))
 }
+
+#[cfg(test)]
+mod tests;
