@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod authorization;
 pub mod continue_token;
+pub mod conversion;
 pub mod defaults;
 pub mod deletion;
 pub mod field_error;
@@ -20,6 +21,7 @@ pub mod registry;
 pub mod request_info;
 pub mod resource;
 pub mod resource_version;
+pub mod service_ip;
 pub mod status;
 pub mod strategy;
 pub mod table;
