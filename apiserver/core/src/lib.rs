@@ -12,6 +12,7 @@ pub mod defaults;
 pub mod deletion;
 pub mod field_error;
 pub mod field_selector;
+pub mod field_validation;
 pub mod label_selector;
 pub mod metadata;
 pub mod names;
