@@ -3,6 +3,7 @@
 //! `verify` only reads and judges, `fix` mends. Nothing here depends on RocksDB, so that the task that
 //! builds it runs on a fresh clone.
 
+mod bench;
 mod edges;
 mod gen_kubeschema;
 mod gen_proto;
@@ -22,6 +23,7 @@ tasks:
   rocksdb          build the RocksDB library once, outside the target folder
   verify           format, crate edges, lints, tests, docs, dependency policy; changes nothing
   fix              format and apply the lints' suggestions
+  bench            what a cluster costs: time, memory, processor; [--release]; needs root
   gen-proto FACTS  write proto/ from tables of published facts
   gen-kubeschema FACTS  write proto/kubeschema/data from tables of published facts";
 
@@ -36,6 +38,8 @@ fn main() -> anyhow::Result<()> {
         ["setup"] => setup::run(),
         ["rocksdb"] => rocksdb::ensure(root).map(|_| ()),
         ["verify", rest @ ..] => verify::run(root, rest),
+        ["bench"] => bench::run(root, false),
+        ["bench", "--release"] => bench::run(root, true),
         ["fix"] => verify::fix(root),
         ["gen-kubeschema", facts] => gen_kubeschema::run(Path::new(facts), root),
         ["gen-proto", facts] => gen_proto::run(Path::new(facts), root),

@@ -23,7 +23,8 @@ pub fn run(root: &Path, args: &[&str]) -> anyhow::Result<()> {
     shell::run(Command::new(INSTALLED).arg("up").args(args))
 }
 
-fn target_folder(root: &Path) -> anyhow::Result<std::path::PathBuf> {
+/// Where cargo puts what it builds.
+pub fn target_folder(root: &Path) -> anyhow::Result<std::path::PathBuf> {
     let text = shell::output(shell::cargo(root).args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&text)?;
     Ok(metadata["target_directory"]
