@@ -17,6 +17,7 @@ pub mod label_selector;
 pub mod metadata;
 pub mod names;
 pub mod options;
+pub mod patch;
 pub mod quantity;
 pub mod registry;
 pub mod request_info;
