@@ -127,6 +127,11 @@ pub enum Action {
         subresource: Option<&'static str>,
     },
     Delete(Deletion),
+    /// Everything of a resource in a namespace.
+    DeleteCollection {
+        resource: ResourceType,
+        namespace: String,
+    },
     Record(Note),
     /// Independent actions in slow-start batches of 1, 2, 4, ...
     Batch(Vec<Action>),
@@ -239,6 +244,9 @@ impl Action {
             Self::UpdateSubresource(body, subresource) => named(subresource, &body.resource, &body.key),
             Self::Patch { target, .. } => named("patch", &target.resource, &target.key),
             Self::Delete(deletion) => named("delete", &deletion.target.resource, &deletion.target.key),
+            Self::DeleteCollection { resource, namespace } => {
+                named("delete all", resource, &Key::cluster(namespace))
+            }
             Self::Record(note) => format!("event {}: {}", note.reason, note.message),
             Self::Batch(members) => members.iter().map(Self::summary).collect::<Vec<_>>().join("; "),
         }

@@ -14,15 +14,21 @@ mod action;
 mod adoption;
 mod config;
 mod deployment;
+mod discovery;
+mod garbage_collector;
 mod manager;
+mod namespace;
 mod object;
+mod pod_gc;
 mod pod_state;
 mod pod_template;
 mod proportion;
 mod registry;
 mod replicaset;
+mod root_ca;
 mod runner;
 mod selector;
+mod serviceaccount;
 #[cfg(test)]
 mod testing;
 

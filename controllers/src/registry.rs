@@ -2,15 +2,20 @@
 
 use crate::config::Config;
 use crate::deployment::DeploymentController;
+use crate::garbage_collector::GarbageCollector;
+use crate::namespace::NamespaceController;
+use crate::pod_gc::PodGcController;
 use crate::replicaset::{ReplicaSetController, ReplicationControllerController};
+use crate::root_ca::RootCaPublisher;
 use crate::runner::{Controller, Informers};
+use crate::serviceaccount::ServiceAccountController;
 use std::sync::Arc;
 use support::Env;
 
 pub(crate) fn controllers(
     config: &Config,
-    _env: &Env,
-    _client: &kube::Client,
+    env: &Env,
+    client: &kube::Client,
     informers: &Informers,
 ) -> Vec<Arc<dyn Controller>> {
     let mut chosen = Chosen { config, all: Vec::new() };
@@ -19,6 +24,17 @@ pub(crate) fn controllers(
         Arc::new(ReplicationControllerController::new(informers))
     });
     chosen.add("deployment-controller", || Arc::new(DeploymentController::new(informers)));
+    chosen.add("namespace-controller", || Arc::new(NamespaceController::new(informers)));
+    chosen.add("serviceaccount-controller", || Arc::new(ServiceAccountController::new(informers)));
+    if let Some(root_ca_pem) = &config.root_ca_pem {
+        chosen.add("root-ca-certificate-publisher-controller", || {
+            Arc::new(RootCaPublisher::new(informers, root_ca_pem))
+        });
+    }
+    chosen.add("garbage-collector-controller", || Arc::new(GarbageCollector::new(client, env)));
+    chosen.add("pod-garbage-collector-controller", || {
+        Arc::new(PodGcController::new(informers, config.terminated_pod_gc_threshold))
+    });
     chosen.all
 }
 

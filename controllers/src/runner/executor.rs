@@ -7,7 +7,7 @@ use crate::object::{Key, MetaView, ResourceType};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use kube::Client;
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::{ObjectMeta, Request, Status};
 use kubeclient::{EventKind, EventRecorder, LeadershipLost};
 use serde::Deserialize;
@@ -73,6 +73,15 @@ impl Executor {
                 Action::Batch(members) => return self.batch(members, fence, written).await,
                 Action::Verify(target) => self.verify(target).await?,
                 Action::Delete(deletion) => written.extend(self.delete(deletion, fence).await?),
+                Action::DeleteCollection { resource, namespace } => {
+                    let (all, list) = (DeleteParams::default(), ListParams::default());
+                    let request = urls(resource, namespace).delete_collection(&all, &list)?;
+                    match fence.write(self.client.request_text(request)).await? {
+                        Ok(_) => {}
+                        Err(kube::Error::Api(status)) if status.code == 404 => {}
+                        Err(error) => return Err(refusal(error)),
+                    }
+                }
                 Action::Create(_)
                 | Action::Update(_)
                 | Action::UpdateStatus(_)

@@ -4,6 +4,7 @@ use super::cache::{AnyCache, Cache, Expectation};
 use crate::object::{Key, Object, ResourceType};
 use futures::future::join_all;
 use kube::Api;
+use kube::runtime::watcher;
 use kubeclient::Informer;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 pub struct Informers {
     client: kube::Client,
     env: Env,
-    caches: Mutex<BTreeMap<ResourceType, Entry>>,
+    /// By resource and field selector; the empty selector is everything.
+    caches: Mutex<BTreeMap<(ResourceType, String), Entry>>,
 }
 
 #[derive(Clone)]
@@ -39,9 +41,19 @@ impl Informers {
 
     /// The cache of a kind. The first call for a kind starts its informer; must be called inside a runtime.
     pub fn of<K: Object>(&self) -> Cache<K> {
+        self.selected("")
+    }
+
+    /// The cache of what a field selector selects. Plans don't wait for it to show their writes.
+    pub fn selected<K: Object>(&self, fields: &str) -> Cache<K> {
         let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = caches.entry(ResourceType::of::<K>()).or_insert_with(|| {
-            let informer = Informer::all(Api::<K>::all(self.client.clone()), &self.env);
+        let entry = caches.entry((ResourceType::of::<K>(), fields.to_owned())).or_insert_with(|| {
+            let api = Api::<K>::all(self.client.clone());
+            let informer = if fields.is_empty() {
+                Informer::all(api, &self.env)
+            } else {
+                Informer::new(api, watcher::Config::default().fields(fields), &self.env)
+            };
             let cache = Cache::new(informer.store().clone(), Some(informer));
             Entry {
                 typed: Arc::new(cache.clone()),
@@ -86,7 +98,7 @@ impl Informers {
         for (resource, key, expectation) in written {
             let entry = {
                 let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
-                caches.get(&resource).cloned()
+                caches.get(&(resource, String::new())).cloned()
             };
             if let Some(entry) = entry {
                 waits.push(entry.any.shows(key, expectation));

@@ -61,6 +61,11 @@ impl<'a> Watches<'a> {
         });
     }
 
+    /// The queue itself, for a controller that watches by itself.
+    pub fn queue(&self) -> Queue<Key> {
+        self.queue.clone()
+    }
+
     /// A look that needs no change to start with, such as a periodic one that asks for itself again.
     pub fn once(&mut self, key: Key) {
         self.queue.add(key);

@@ -1,0 +1,111 @@
+//! Garbage collector: deletes what its owners left behind.
+//!
+//! Watches the metadata of every deletable resource, keeps the graph of owner references, and plans for one object at
+//! a time. Keys are uids.
+
+mod graph;
+mod monitor;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use crate::action::Plan;
+use crate::object::{Key, MetaView};
+use crate::runner::{Context, Controller, SyncError, Watches};
+use futures::future::BoxFuture;
+use graph::Owner;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::GetParams;
+use kube::core::{PartialObjectMeta, Request};
+use monitor::Monitor;
+use plan::{Observed, OwnerState};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use support::Env;
+
+pub struct GarbageCollector {
+    monitor: Arc<Monitor>,
+}
+
+impl GarbageCollector {
+    pub fn new(client: &kube::Client, env: &Env) -> Self {
+        Self {
+            monitor: Arc::new(Monitor::new(client.clone(), env.clone())),
+        }
+    }
+
+    /// Whether each owner is there: the graph knows most; one that it doesn't know is asked for, because a watch may
+    /// be behind and nothing may be deleted on a guess.
+    async fn owners(&self, owner_refs: &[OwnerReference], namespace: &str, context: &Context) -> Result<BTreeMap<String, OwnerState>, SyncError> {
+        let mut states = BTreeMap::new();
+        for reference in owner_refs {
+            let known = self.monitor.read(|graph| graph.state(&reference.uid));
+            let state = match known {
+                Some(state) => state,
+                None => self.ask(reference, namespace, context).await?,
+            };
+            states.insert(reference.uid.clone(), state);
+        }
+        Ok(states)
+    }
+
+    async fn ask(&self, reference: &OwnerReference, namespace: &str, context: &Context) -> Result<OwnerState, SyncError> {
+        let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+        let Some(found) = self.monitor.resource_of(group, &reference.kind) else {
+            return Err(SyncError::Other(format!("unknown owner kind {} {}", reference.api_version, reference.kind)));
+        };
+        if found.namespaced && namespace.is_empty() {
+            // A cluster-scoped object can't have an owner inside a namespace: nobody can tell, so it stays.
+            return Ok(OwnerState::Present);
+        }
+        let root = if group.is_empty() { "/api" } else { "/apis" };
+        let (version, plural) = (found.resource.api_version(), &found.resource.plural);
+        let url = if found.namespaced {
+            format!("{root}/{version}/namespaces/{namespace}/{plural}")
+        } else {
+            format!("{root}/{version}/{plural}")
+        };
+        let request = Request::new(url)
+            .get_metadata(&reference.name, &GetParams::default())
+            .map_err(|error| SyncError::Other(error.to_string()))?;
+        match context.client.request::<PartialObjectMeta>(request).await {
+            Ok(owner) if owner.metadata.uid() == reference.uid => Ok(Owner::state_of(&owner.metadata)),
+            Ok(_) => Ok(OwnerState::Absent),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(OwnerState::Absent),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Controller for GarbageCollector {
+    fn name(&self) -> &'static str {
+        "garbage-collector-controller"
+    }
+
+    fn watch(&self, watches: &mut Watches<'_>) {
+        self.monitor.start(watches.queue());
+    }
+
+    fn sync<'a>(&'a self, key: &'a Key, context: &'a Context) -> BoxFuture<'a, Result<Plan, SyncError>> {
+        Box::pin(async move {
+            if !self.monitor.is_complete() {
+                // Dependents that aren't listed yet would be missed.
+                return Err(SyncError::Other("metadata is still being listed".into()));
+            }
+            let Some((item, dependents)) = self.monitor.read(|graph| graph.look(&key.name)) else {
+                return Ok(Plan::nothing());
+            };
+            let owners = self.owners(item.meta.owners(), item.meta.namespace(), context).await?;
+            Ok(plan::plan(&Observed {
+                item,
+                dependents,
+                owners,
+            }))
+        })
+    }
+
+    fn workers(&self) -> usize {
+        // Upstream: 20.
+        20
+    }
+}
