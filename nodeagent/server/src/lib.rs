@@ -1,1 +1,33 @@
-//! Work in progress.
+//! The node agent: runs the pods that are bound to its node and says how they are.
+//!
+//! Invariants:
+//! - A pod is planned by `nodeagent_core::plan` alone; this crate observes, executes and reports.
+//! - Pods outlive the agent and the container runtime; both find them again by their labels.
+//! - The container runtime is behind [`Runtime`], the machine behind [`NodeHost`], the network behind
+//!   `support::Env`: the whole agent runs in a simulation with [`FakeRuntime`] and [`FakeHost`].
+//!
+//! What it does not do: schedule, evict for taints, or touch another node.
+
+mod agent;
+mod config;
+mod containerd;
+mod context;
+mod endpoints;
+mod grpc_health;
+mod host;
+mod node;
+mod objects;
+mod pod;
+mod runtime;
+mod tls;
+
+pub use agent::{NodeAgent, run_on_linux};
+pub use config::{ContainerdConfig, NodeAgentConfig};
+pub use containerd::{Containerd, import_image};
+pub use host::{EmptyDirOptions, FakeHost, HostFacts, HostLoad, LinuxHost, NodeHost, PodNetwork};
+pub use runtime::{
+    ContainerUsage, CriRuntime, ExecOutput, FakeBehaviour, FakeRuntime, ImageInfo, PodSummary, RegistryAuth,
+    Runtime, RuntimeError, RuntimeHealth, StreamOptions,
+};
+
+const USER_AGENT: &str = concat!("trireme-agent/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,14 @@
+//! Pods of this node: one worker task each, fed by the API server, the runtime and probes.
+
+mod handlers;
+mod images;
+mod manager;
+mod prober;
+mod sources;
+mod start;
+mod status_writer;
+mod steps;
+mod volumes;
+mod worker;
+
+pub(crate) use manager::PodManager;
