@@ -43,6 +43,13 @@ impl<K> Changes<K> {
         }
     }
 
+    /// Waits until there is a change, and leaves it there. Safe to cancel.
+    pub async fn ready(&mut self) {
+        while self.pending.dirty().order.is_empty() {
+            self.pending.notify.notified().await;
+        }
+    }
+
     /// The next change, if there is one now.
     pub fn try_recv(&mut self) -> Option<Change<K>> {
         self.store.read(|objects| {
