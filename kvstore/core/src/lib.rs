@@ -1,1 +1,45 @@
-//! Work in progress.
+//! The pure core of the store: multi-version state, transactions, leases, compaction, watch matching.
+//!
+//! Invariants:
+//! - Everything here is a function of an ordered key-value view ([`Read`]) and a request; writes come out
+//!   as a [`Batch`], events as values. No clock, no randomness, no input or output, no async.
+//! - [`apply`] is deterministic: members that apply the same commands hold the same state.
+//! - Semantics follow etcd v3 (`server/etcdserver/apply*`, `server/storage/mvcc`), its error texts included.
+
+mod alarm;
+mod apply;
+mod command;
+mod compaction;
+mod compare;
+mod count;
+mod encoding;
+mod hash;
+mod history;
+mod key_range;
+mod lease;
+mod meta;
+mod mutation;
+mod overlay;
+mod range;
+mod read;
+mod refusal;
+mod request_check;
+mod txn;
+mod watch_index;
+
+pub use alarm::{ALARM_NOSPACE, alarms};
+pub use apply::{Applied, Response, apply};
+pub use command::{Command, is_read_only};
+pub use compaction::{CompactionStep, compaction_step};
+pub use hash::{Crc, hash_kv};
+pub use history::{HistoryPage, PageLimits, history_page};
+pub use key_range::KeyRange;
+pub use lease::{LeaseRecord, MAX_LEASE_TTL, MIN_LEASE_TTL, effective_ttl, lease, lease_keys, leases};
+pub use meta::{FORMAT, MemberAttributes, Meta, member_attributes};
+pub use overlay::Overlay;
+pub use range::{RangeOutcome, range};
+pub use read::{Batch, Cursor, Read, ReadError, Space, Write};
+pub use refusal::{Code, Error, Refusal};
+pub use request_check::{check_delete, check_put, check_range, check_txn};
+pub use txn::read_only_txn;
+pub use watch_index::WatchIndex;

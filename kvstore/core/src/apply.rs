@@ -1,0 +1,134 @@
+//! Applying one command to the state.
+
+use crate::command::Command;
+use crate::meta::Meta;
+use crate::mutation::Mutation;
+use crate::overlay::Overlay;
+use crate::read::ReadError;
+use crate::refusal::{Error, Refusal};
+use crate::{alarm, compaction, lease, meta, txn};
+use proto::etcdserverpb::{
+    AlarmResponse, AlarmType, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse,
+    PutResponse, RequestOp, TxnResponse, request_op,
+};
+use proto::mvccpb::Event;
+
+/// The answer to a command. Of its header only the revision is filled.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Response {
+    Put(PutResponse),
+    DeleteRange(DeleteRangeResponse),
+    Txn(TxnResponse),
+    Compaction(CompactionResponse),
+    LeaseGrant(LeaseGrantResponse),
+    LeaseRevoke(LeaseRevokeResponse),
+    Alarm(AlarmResponse),
+    /// Commands without an answer of their own.
+    Done,
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    pub reply: Result<Response, Refusal>,
+    /// The revision after it.
+    pub revision: i64,
+    /// Its events, with previous values; all of `revision`.
+    pub events: Vec<Event>,
+}
+
+/// Applies `command`; a refused command changes nothing.
+///
+/// # Errors
+/// When the store can't be read. The member must stop then: it can't know what others came to.
+pub fn apply(state: &mut Overlay<'_>, command: &Command) -> Result<Applied, ReadError> {
+    let (reply, events) = match Error::split(run(state, command))? {
+        Ok((response, events)) => (Ok(response), events),
+        Err(refusal) => (Err(refusal), Vec::new()),
+    };
+    Ok(Applied {
+        reply,
+        revision: Meta::read(state)?.revision,
+        events,
+    })
+}
+
+fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Event>), Error> {
+    if let Some(request) = &command.put {
+        refuse_under_alarm(state, true)?;
+        txn::check_put_state(state, request)?;
+        let mut mutation = Mutation::begin(state)?;
+        let response = txn::put(&mut mutation, request)?;
+        return Ok((Response::Put(response), mutation.finish().1));
+    }
+    if let Some(request) = &command.txn {
+        refuse_under_alarm(state, writes(&request.success) || writes(&request.failure))?;
+        let (response, events) = txn::txn(state, request)?;
+        return Ok((Response::Txn(response), events));
+    }
+    if let Some(request) = &command.delete_range {
+        refuse_under_alarm(state, false)?;
+        let mut mutation = Mutation::begin(state)?;
+        let response = txn::delete_range(&mut mutation, request)?;
+        return Ok((Response::DeleteRange(response), mutation.finish().1));
+    }
+    if let Some(request) = &command.lease_grant {
+        refuse_under_alarm(state, true)?;
+        let ttl = lease::grant(state, request.id, request.ttl)?;
+        let response = LeaseGrantResponse {
+            header: Some(txn::header(Meta::read(state)?.revision)),
+            id: request.id,
+            ttl,
+            error: String::new(),
+        };
+        return Ok((Response::LeaseGrant(response), Vec::new()));
+    }
+    if let Some(request) = &command.lease_revoke {
+        refuse_under_alarm(state, false)?;
+        let events = lease::revoke(state, request.id)?;
+        let response = LeaseRevokeResponse {
+            header: Some(txn::header(Meta::read(state)?.revision)),
+        };
+        return Ok((Response::LeaseRevoke(response), events));
+    }
+    if let Some(request) = &command.compaction {
+        refuse_under_alarm(state, false)?;
+        compaction::compact(state, request.revision)?;
+        let response = CompactionResponse {
+            header: Some(txn::header(Meta::read(state)?.revision)),
+        };
+        return Ok((Response::Compaction(response), Vec::new()));
+    }
+    if let Some(request) = &command.alarm {
+        let mut response = alarm::alarm(state, request)?;
+        response.header = Some(txn::header(Meta::read(state)?.revision));
+        return Ok((Response::Alarm(response), Vec::new()));
+    }
+    if let Some(request) = &command.cluster_member_attr_set {
+        let attributes = request.member_attributes.clone().unwrap_or_default();
+        meta::write_member_attributes(state, request.member_id, &attributes);
+        return Ok((Response::Done, Vec::new()));
+    }
+    Err(Refusal::UnsupportedCommand.into())
+}
+
+/// A corrupt cluster takes no writes at all, a full one none that grow it (etcd
+/// `applierV3Corrupt`, `applierV3Capped`).
+fn refuse_under_alarm(state: &Overlay<'_>, grows: bool) -> Result<(), Error> {
+    for alarm in meta::read_alarms(state)?.alarms {
+        match alarm.alarm() {
+            AlarmType::Corrupt => return Err(Refusal::Corrupt.into()),
+            AlarmType::Nospace if grows => return Err(Refusal::NoSpace.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn writes(ops: &[RequestOp]) -> bool {
+    ops.iter().any(|op| match &op.request {
+        Some(request_op::Request::RequestPut(_)) => true,
+        Some(request_op::Request::RequestTxn(txn)) => writes(&txn.success) || writes(&txn.failure),
+        _ => false,
+    })
+}
