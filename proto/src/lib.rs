@@ -35,6 +35,11 @@ pub mod v3lockpb {
     tonic::include_proto!("v3lockpb");
 }
 
+/// The protocol between members of the store, and its durable log entries.
+pub mod raftpb {
+    tonic::include_proto!("raftpb");
+}
+
 /// Container runtime interface v1.
 pub mod cri {
     tonic::include_proto!("runtime.v1");

@@ -20,7 +20,7 @@ pub enum Space {
     LeaseKeys,
     /// Raft log entries by index.
     Log,
-    /// The vote, the purged log id, the committed log id.
+    /// The vote, the purged log id, the format.
     RaftState,
 }
 

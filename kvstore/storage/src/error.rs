@@ -1,0 +1,26 @@
+//! What can go wrong with a disk.
+
+use kvstore_core::ReadError;
+
+/// The disk failed, or holds what it should not. Nothing to retry: the member stops.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StorageError {
+    #[error("opening {path}: {reason}")]
+    Open { path: String, reason: String },
+    #[error("{operation}: {reason}")]
+    Io { operation: &'static str, reason: String },
+    #[error("the store is closed after an earlier failure: {0}")]
+    Poisoned(String),
+    #[error("the store has format {found}, this release reads format {expected}")]
+    Format { found: u8, expected: u8 },
+    #[error("corrupt log record {index}: {reason}")]
+    CorruptLog { index: u64, reason: String },
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<StorageError> for std::io::Error {
+    fn from(error: StorageError) -> Self {
+        Self::other(error)
+    }
+}

@@ -1,0 +1,274 @@
+//! RocksDB as an engine: one database, one write-ahead log, a column family for each space.
+//!
+//! One write-ahead log is what gives the order that [`Engine`] promises: a synced raft log entry carries
+//! all state written before it along, and a purge of the log can't outlive the state it relied on.
+
+use crate::engine::{Engine, SyncStyle};
+use crate::error::StorageError;
+use bytes::Bytes;
+use kvstore_core::{Batch, Cursor, FORMAT, Read, ReadError, Space};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, Options,
+    SnapshotWithThreadMode, WriteBatch, WriteOptions,
+};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Where the format version is kept: in the raft state, which a snapshot does not replace.
+const FORMAT_KEY: &[u8] = b"format";
+
+/// Nearly every key comes before this one.
+const LATE: &[u8] = &[0xff; 64];
+
+/// How much memory and how many threads RocksDB may take.
+#[derive(Debug, Clone, Copy)]
+pub struct RocksOptions {
+    /// Bytes of decoded blocks kept for reads.
+    pub block_cache: usize,
+    /// Bytes of recent writes kept in memory, all spaces together, before they go to table files.
+    pub write_buffers: usize,
+    /// Bytes of write-ahead log after which old write buffers are flushed.
+    pub max_wal: u64,
+}
+
+impl Default for RocksOptions {
+    /// Small: the whole control plane shares the machine. A busy store of gigabytes wants more cache.
+    fn default() -> Self {
+        Self {
+            block_cache: 32 << 20,
+            write_buffers: 32 << 20,
+            max_wal: 128 << 20,
+        }
+    }
+}
+
+/// A database directory.
+pub struct RocksEngine {
+    db: DB,
+    poison: Mutex<Option<String>>,
+}
+
+impl RocksEngine {
+    /// Opens or creates the database in `path`.
+    ///
+    /// # Errors
+    /// When it is in use, damaged, or of another format.
+    pub fn open(path: &Path, options: RocksOptions) -> Result<Self, StorageError> {
+        let failed = |reason: String| StorageError::Open {
+            path: path.display().to_string(),
+            reason,
+        };
+        std::fs::create_dir_all(path).map_err(|error| failed(error.to_string()))?;
+        let cache = Cache::new_lru_cache(options.block_cache);
+        let families = Space::ALL.map(|space| {
+            ColumnFamilyDescriptor::new(space.name(), family_options(space, &cache, options.write_buffers))
+        });
+        let db = DB::open_cf_descriptors(&database_options(options), path, families)
+            .map_err(|error| failed(error.to_string()))?;
+        let engine = Self {
+            db,
+            poison: Mutex::new(None),
+        };
+        engine.check_format()?;
+        Ok(engine)
+    }
+
+    fn check_format(&self) -> Result<(), StorageError> {
+        match self.view().get(Space::RaftState, FORMAT_KEY)?.as_deref() {
+            Some([found]) if *found == FORMAT => Ok(()),
+            Some(found) => Err(StorageError::Format {
+                found: found.first().copied().unwrap_or(0),
+                expected: FORMAT,
+            }),
+            None => {
+                let mut batch = Batch::default();
+                batch.put(Space::RaftState, FORMAT_KEY, vec![FORMAT]);
+                self.write(&batch)?;
+                self.sync()
+            }
+        }
+    }
+
+    fn family(&self, space: Space) -> Result<&ColumnFamily, ReadError> {
+        self.db
+            .cf_handle(space.name())
+            .ok_or_else(|| ReadError::Io(format!("no column family {}", space.name())))
+    }
+
+    /// Runs `operation` unless an earlier one failed; remembers its failure.
+    fn guarded<T>(
+        &self,
+        name: &'static str,
+        operation: impl FnOnce() -> Result<T, String>,
+    ) -> Result<T, StorageError> {
+        let poison = || self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = poison().as_ref() {
+            return Err(StorageError::Poisoned(reason.clone()));
+        }
+        operation().map_err(|reason| {
+            tracing::error!(operation = name, reason, "the disk failed; the store stops");
+            *poison() = Some(reason.clone());
+            StorageError::Io {
+                operation: name,
+                reason,
+            }
+        })
+    }
+}
+
+impl Engine for RocksEngine {
+    fn view(&self) -> Box<dyn Read + '_> {
+        Box::new(RocksView {
+            snapshot: self.db.snapshot(),
+            engine: self,
+        })
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), StorageError> {
+        self.replace(&[], batch)
+    }
+
+    fn replace(&self, spaces: &[Space], batch: &Batch) -> Result<(), StorageError> {
+        let mut writes = WriteBatch::default();
+        for space in spaces {
+            let family = self.family(*space)?;
+            writes.delete_range_cf(family, &[][..], LATE);
+            // A range delete has no open end; the odd keys past it go one by one.
+            let mut rest = self.db.raw_iterator_cf(family);
+            rest.seek(LATE);
+            while let Some(key) = rest.key() {
+                writes.delete_cf(family, key);
+                rest.next();
+            }
+        }
+        for write in &batch.0 {
+            let family = self.family(write.space)?;
+            match &write.value {
+                Some(value) => writes.put_cf(family, &write.key, value),
+                None => writes.delete_cf(family, &write.key),
+            }
+        }
+        self.guarded("writing a batch", || {
+            self.db
+                .write_opt(writes, &WriteOptions::default())
+                .map_err(|error| error.to_string())
+        })
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.guarded("syncing the write-ahead log", || {
+            self.db.flush_wal(true).map_err(|error| error.to_string())
+        })
+    }
+
+    fn sync_style(&self) -> SyncStyle {
+        SyncStyle::Thread
+    }
+
+    fn size(&self) -> u64 {
+        Space::ALL
+            .iter()
+            .filter_map(|space| {
+                let family = self.family(*space).ok()?;
+                let size = |name| self.db.property_int_value_cf(family, name).ok().flatten();
+                Some(size("rocksdb.total-sst-files-size")? + size("rocksdb.cur-size-all-mem-tables")?)
+            })
+            .sum()
+    }
+}
+
+fn database_options(options: RocksOptions) -> Options {
+    let mut db = Options::default();
+    db.create_if_missing(true);
+    db.create_missing_column_families(true);
+    db.set_db_write_buffer_size(options.write_buffers);
+    db.set_max_total_wal_size(options.max_wal);
+    db.set_max_background_jobs(2);
+    db.set_keep_log_file_num(4);
+    db.set_bytes_per_sync(1 << 20);
+    db
+}
+
+fn family_options(space: Space, cache: &Cache, write_buffers: usize) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_format_version(5);
+    if matches!(space, Space::Live | Space::History | Space::Leases) {
+        // Point look-ups of keys that are mostly there: a filter saves reading the deeper levels.
+        table.set_bloom_filter(10.0, false);
+    }
+    let mut family = Options::default();
+    family.set_block_based_table_factory(&table);
+    family.set_compression_type(DBCompressionType::Lz4);
+    family.set_write_buffer_size(write_buffers / 2);
+    family.set_level_compaction_dynamic_level_bytes(true);
+    family
+}
+
+struct RocksView<'a> {
+    snapshot: SnapshotWithThreadMode<'a, DB>,
+    engine: &'a RocksEngine,
+}
+
+impl Read for RocksView<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        let family = self.engine.family(space)?;
+        self.snapshot
+            .get_cf(family, key)
+            .map(|found| found.map(Bytes::from))
+            .map_err(|error| ReadError::Io(error.to_string()))
+    }
+
+    fn cursor(&self, space: Space) -> Box<dyn Cursor + '_> {
+        Box::new(RocksCursor {
+            iterator: self
+                .engine
+                .family(space)
+                .map(|family| self.snapshot.raw_iterator_cf(family)),
+        })
+    }
+}
+
+struct RocksCursor<'a> {
+    iterator: Result<DBRawIterator<'a>, ReadError>,
+}
+
+impl RocksCursor<'_> {
+    fn moved(&mut self, step: impl FnOnce(&mut DBRawIterator<'_>)) -> Result<(), ReadError> {
+        let iterator = self.iterator.as_mut().map_err(|error| error.clone())?;
+        step(iterator);
+        iterator
+            .status()
+            .map_err(|error| ReadError::Io(error.to_string()))
+    }
+}
+
+impl Cursor for RocksCursor<'_> {
+    fn seek(&mut self, key: &[u8]) -> Result<(), ReadError> {
+        self.moved(|iterator| iterator.seek(key))
+    }
+
+    fn seek_back(&mut self, key: &[u8]) -> Result<(), ReadError> {
+        self.moved(|iterator| iterator.seek_for_prev(key))
+    }
+
+    fn retreat(&mut self) -> Result<(), ReadError> {
+        self.moved(|iterator| {
+            if iterator.valid() {
+                iterator.prev();
+            }
+        })
+    }
+
+    fn advance(&mut self) -> Result<(), ReadError> {
+        self.moved(|iterator| {
+            if iterator.valid() {
+                iterator.next();
+            }
+        })
+    }
+
+    fn entry(&self) -> Option<(&[u8], &[u8])> {
+        self.iterator.as_ref().ok()?.item()
+    }
+}
