@@ -1,1 +1,31 @@
-//! Work in progress.
+//! A member of the store: raft between members, etcd v3 for clients.
+//!
+//! Invariants:
+//! - A write is acknowledged after a quorum has it on disk and this member has applied it.
+//! - A linearizable read is answered from state at least as new as when it was asked.
+//! - All sockets, time and randomness come from [`support::Env`]; the disk is an engine behind a trait. So
+//!   a member runs unchanged inside a simulation.
+
+#[cfg(not(tokio_unstable))]
+compile_error!("build with --cfg tokio_unstable (see .cargo/config.toml): a simulation is not repeatable without it");
+
+mod applied_state;
+mod compactor;
+mod config;
+mod consensus;
+mod grpc_server;
+mod identity;
+mod leadership;
+mod lessor;
+mod member;
+mod peers;
+mod raft;
+mod read_barrier;
+mod services;
+mod status;
+mod store;
+mod watch;
+
+pub use config::{ClusterPeer, DataDir, MemberConfig, PeerTls};
+pub use identity::{cluster_id, member_id};
+pub use member::{Member, MemberError};

@@ -1,0 +1,96 @@
+//! What a member needs to know before it starts.
+
+use kvstore_storage::{MemoryDisk, RocksOptions};
+use std::path::PathBuf;
+use std::time::Duration;
+use support::tls::{ClientTls, ServerTls};
+
+/// Where a member keeps its state.
+#[derive(Clone)]
+pub enum DataDir {
+    /// A RocksDB database in this directory.
+    Directory(PathBuf, RocksOptions),
+    /// A simulated disk, held by the caller so that it outlives the member; syncs take this long.
+    Simulated(MemoryDisk, Duration),
+}
+
+/// One voter of the initial cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterPeer {
+    pub name: String,
+    /// `host:port` of its peer listener.
+    pub peer_address: String,
+}
+
+/// Mutual TLS between members.
+#[derive(Clone)]
+pub struct PeerTls {
+    /// Must require client certificates.
+    pub server: ServerTls,
+    pub client: ClientTls,
+}
+
+/// A member's configuration.
+#[derive(Clone)]
+pub struct MemberConfig {
+    /// Unique in the cluster; the member's id follows from it and the token.
+    pub name: String,
+    pub cluster_token: String,
+    pub data_dir: DataDir,
+    /// `host:port` to serve clients on.
+    pub client_listen: Vec<String>,
+    /// URLs under which clients reach this member, as in `member list`.
+    pub client_advertise: Vec<String>,
+    pub client_tls: Option<ServerTls>,
+    /// `host:port` to serve members on; not listened on by a cluster of one without it.
+    pub peer_listen: Option<String>,
+    pub peer_tls: Option<PeerTls>,
+    /// All voters of the cluster when it is first started, this one included. Later only the addresses of
+    /// members still there are read from it.
+    pub initial_cluster: Vec<ClusterPeer>,
+    pub heartbeat: Duration,
+    /// Elections start after a random time in this range without a leader.
+    pub election_min: Duration,
+    pub election_max: Duration,
+    /// Applied entries after which the log is cut; as many are kept for members that lag.
+    pub snapshot_entries: u64,
+    /// Operations in one transaction.
+    pub max_txn_ops: usize,
+    /// Bytes of one client request.
+    pub max_request_bytes: usize,
+    /// How often an idle watcher that asked for it hears of the revision.
+    pub progress_interval: Duration,
+}
+
+impl MemberConfig {
+    /// A cluster of one that serves clients without TLS on `client_listen`.
+    pub fn single(name: &str, data_dir: DataDir, client_listen: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            cluster_token: "trireme".to_owned(),
+            data_dir,
+            client_listen: vec![client_listen.to_owned()],
+            client_advertise: vec![format!("http://{client_listen}")],
+            client_tls: None,
+            peer_listen: None,
+            peer_tls: None,
+            initial_cluster: vec![ClusterPeer {
+                name: name.to_owned(),
+                peer_address: String::new(),
+            }],
+            heartbeat: Duration::from_millis(50),
+            election_min: Duration::from_millis(300),
+            election_max: Duration::from_millis(600),
+            snapshot_entries: 5_000,
+            max_txn_ops: 128,
+            max_request_bytes: 3 << 19,
+            progress_interval: Duration::from_secs(600),
+        }
+    }
+
+    /// How long a request may take before its client is told that it timed out (etcd: 5 s and two
+    /// election timeouts).
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + self.election_max * 2
+    }
+}

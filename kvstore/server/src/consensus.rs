@@ -1,0 +1,335 @@
+//! What the services ask of raft: propose a command, find a safe place to read, who leads.
+
+use crate::peers::Peers;
+use crate::raft::{CommandBytes, PeerNode, Raft, Runtime, TypeConfig};
+use crate::status;
+use crate::store::{Reply, Store};
+use bytes::Bytes;
+use kvstore_core::{Command, Response};
+use openraft::async_runtime::WatchReceiver as _;
+use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::{RaftMetrics, ReadPolicy, ServerState};
+use prost::Message as _;
+use proto::etcdserverpb::ResponseHeader;
+use proto::raftpb;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use support::Random;
+use tonic::{Code, Status};
+
+/// How soon a request that finds no leader looks again: well below an election.
+const LEADER_RETRY: Duration = Duration::from_millis(10);
+
+/// The leader as this member sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaderView {
+    pub term: u64,
+    pub leader: Option<u64>,
+    pub is_leader: bool,
+    pub last_index: u64,
+    pub committed_index: u64,
+}
+
+/// Why a request could not be served here.
+enum Elsewhere {
+    /// By this member, if known. Nothing was done.
+    Leader(Option<(u64, PeerNode)>),
+    Failed(Status),
+}
+
+/// A handle on raft; cheap to clone.
+#[derive(Clone)]
+pub struct Consensus {
+    pub id: u64,
+    pub cluster_id: u64,
+    raft: Raft,
+    peers: Peers,
+    store: Arc<Store>,
+    random: Random,
+    timeout: Duration,
+}
+
+impl Consensus {
+    pub fn new(
+        (id, cluster_id): (u64, u64),
+        raft: Raft,
+        peers: Peers,
+        store: Arc<Store>,
+        random: Random,
+        timeout: Duration,
+    ) -> Self {
+        Self {
+            id,
+            cluster_id,
+            raft,
+            peers,
+            store,
+            random,
+            timeout,
+        }
+    }
+
+    pub fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    pub fn view(&self) -> LeaderView {
+        self.with_metrics(|metrics| LeaderView {
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            is_leader: metrics.state == ServerState::Leader,
+            last_index: metrics.last_log_index.unwrap_or(0),
+            committed_index: metrics.local_committed.map_or(0, |id| id.index),
+        })
+    }
+
+    /// The voters and learners that this member knows of.
+    pub fn members(&self) -> BTreeMap<u64, PeerNode> {
+        self.with_metrics(|metrics| {
+            let nodes = metrics.membership_config.nodes();
+            nodes.map(|(id, node)| (*id, node.clone())).collect()
+        })
+    }
+
+    pub fn is_voter(&self, id: u64) -> bool {
+        self.with_metrics(|metrics| metrics.membership_config.voter_ids().any(|voter| voter == id))
+    }
+
+    /// The other voter whose log is longest: the best one to lead next.
+    pub fn next_leader(&self) -> Option<u64> {
+        self.with_metrics(|metrics| {
+            let replication = metrics.replication.as_ref()?;
+            let voters = metrics.membership_config.voter_ids();
+            voters
+                .filter(|id| *id != self.id)
+                .filter_map(|id| Some((replication.get(&id)?.as_ref()?.index, id)))
+                .max()
+                .map(|(_, id)| id)
+        })
+    }
+
+    fn with_metrics<T>(&self, read: impl FnOnce(&RaftMetrics<TypeConfig>) -> T) -> T {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        read(&metrics)
+    }
+
+    /// A header of this member; `revision` as the answer has it.
+    pub fn header(&self, revision: i64) -> ResponseHeader {
+        ResponseHeader {
+            cluster_id: self.cluster_id,
+            member_id: self.id,
+            revision,
+            raft_term: self.view().term,
+        }
+    }
+
+    /// Replicates `command` and gives what it came to, once this member has applied it too.
+    ///
+    /// # Errors
+    /// `Unavailable` when there's no leader in time, or when the outcome can't be known.
+    pub async fn propose(&self, command: &Command) -> Result<Reply, Status> {
+        let bytes = Bytes::from(command.encode_to_vec());
+        self.within(async {
+            loop {
+                let leader = match self.propose_here(bytes.clone()).await {
+                    Ok((reply, _)) => return Ok(reply),
+                    Err(Elsewhere::Failed(status)) => return Err(status),
+                    Err(Elsewhere::Leader(leader)) => leader,
+                };
+                if let Some((id, node)) = leader.filter(|(id, _)| *id != self.id)
+                    && let Some(answer) = self.propose_at(id, &node, command, bytes.clone()).await?
+                {
+                    return Ok(answer);
+                }
+                tokio::time::sleep(LEADER_RETRY).await;
+            }
+        })
+        .await
+    }
+
+    /// As [`Consensus::propose`], but only if this member leads.
+    pub async fn propose_as_leader(&self, bytes: Bytes) -> Result<(Reply, u64), Status> {
+        self.within(async {
+            // A leader that has just been elected refuses until its first quorum answer; and one that
+            // leads no more says so.
+            loop {
+                match self.propose_here(bytes.clone()).await {
+                    Ok(done) => return Ok(done),
+                    Err(Elsewhere::Failed(status)) => return Err(status),
+                    Err(Elsewhere::Leader(_)) if !self.view().is_leader => return Err(status::not_leader()),
+                    Err(Elsewhere::Leader(_)) => tokio::time::sleep(LEADER_RETRY).await,
+                }
+            }
+        })
+        .await
+    }
+
+    async fn propose_here(&self, bytes: Bytes) -> Result<(Reply, u64), Elsewhere> {
+        let write = self.raft.client_write(CommandBytes(bytes));
+        match self.seeded(write).await {
+            Ok(done) => Ok((done.data, done.log_id.index)),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(Elsewhere::Leader(leader_of(forward)))
+            }
+            // It may still be committed by the next leader: not to be repeated.
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
+                Err(Elsewhere::Failed(status::leader_changed()))
+            }
+            Err(RaftError::APIError(error)) => Err(Elsewhere::Failed(Status::internal(error.to_string()))),
+            Err(RaftError::Fatal(_)) => Err(Elsewhere::Failed(status::stopped())),
+        }
+    }
+
+    /// Proposes through the leader. `None`: it isn't the leader, and nothing was done.
+    async fn propose_at(
+        &self,
+        id: u64,
+        node: &PeerNode,
+        command: &Command,
+        bytes: Bytes,
+    ) -> Result<Option<Reply>, Status> {
+        let mut leader = self.peers.leader(id, &node.peer_address);
+        let answer = match leader.propose(raftpb::ProposeRequest { command: bytes }).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == Code::FailedPrecondition => return Ok(None),
+            Err(status) => {
+                tracing::debug!(%status, "forwarding a proposal");
+                self.peers.reconnect(id);
+                // It may have arrived: whether it counts is unknown.
+                return Err(status::connection_lost());
+            }
+        };
+        // The client may read from this member next and expects to find its write.
+        self.wait_applied(answer.index).await?;
+        crate::services::decode_reply(command, answer).map(Some)
+    }
+
+    /// Waits until state is applied that is at least as new as now; gives its index.
+    ///
+    /// # Errors
+    /// `Unavailable` when no leader confirms in time.
+    pub async fn read_index(&self) -> Result<u64, Status> {
+        self.within(async {
+            loop {
+                let leader = match self.read_index_here().await {
+                    Ok(index) => return Ok(index),
+                    Err(Elsewhere::Failed(status)) => return Err(status),
+                    Err(Elsewhere::Leader(leader)) => leader,
+                };
+                if let Some((id, node)) = leader.filter(|(id, _)| *id != self.id) {
+                    let mut leader = self.peers.leader(id, &node.peer_address);
+                    match leader.read_index(raftpb::ReadIndexRequest {}).await {
+                        Ok(answer) => {
+                            let index = answer.into_inner().index;
+                            self.wait_applied(index).await?;
+                            return Ok(index);
+                        }
+                        // Reads are free to be tried again.
+                        Err(status) if status.code() != Code::FailedPrecondition => {
+                            self.peers.reconnect(id);
+                        }
+                        Err(_) => {}
+                    }
+                }
+                tokio::time::sleep(LEADER_RETRY).await;
+            }
+        })
+        .await
+    }
+
+    /// As [`Consensus::read_index`], but only if this member leads.
+    pub async fn read_index_as_leader(&self) -> Result<u64, Status> {
+        match self.read_index_here().await {
+            Ok(index) => Ok(index),
+            Err(Elsewhere::Failed(status)) => Err(status),
+            Err(Elsewhere::Leader(_)) => Err(status::not_leader()),
+        }
+    }
+
+    async fn read_index_here(&self) -> Result<u64, Elsewhere> {
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match self.seeded(linearizer).await {
+            Ok(linearizer) => {
+                let index = linearizer.read_log_id().index();
+                self.wait_applied(index).await.map_err(Elsewhere::Failed)?;
+                Ok(index)
+            }
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(Elsewhere::Leader(leader_of(forward)))
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(Elsewhere::Leader(None))
+            }
+            Err(RaftError::Fatal(_)) => Err(Elsewhere::Failed(status::stopped())),
+        }
+    }
+
+    async fn wait_applied(&self, index: u64) -> Result<(), Status> {
+        let mut applied = self.store.applied();
+        match applied.wait_for(|applied| *applied >= index).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(status::stopped()),
+        }
+    }
+
+    /// Asks the leader, wherever it is: `here` on this member, `there` on another. `FAILED_PRECONDITION`
+    /// from either means "not the leader".
+    pub async fn at_leader<T, F, G>(&self, here: impl Fn() -> F, there: impl Fn(LeaderClient) -> G) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+        G: Future<Output = Result<T, Status>>,
+    {
+        self.within(async {
+            loop {
+                let view = self.view();
+                let answer = match view.leader {
+                    Some(id) if id == self.id => here().await,
+                    Some(id) => {
+                        let node = self.members().remove(&id).unwrap_or_default();
+                        there(self.peers.leader(id, &node.peer_address)).await
+                    }
+                    None => Err(status::not_leader()),
+                };
+                match answer {
+                    Err(status) if status.code() == Code::FailedPrecondition => {
+                        tokio::time::sleep(LEADER_RETRY).await;
+                    }
+                    Err(status) if status.code() == Code::Unavailable => {
+                        if let Some(id) = view.leader {
+                            self.peers.reconnect(id);
+                        }
+                        tokio::time::sleep(LEADER_RETRY).await;
+                    }
+                    other => return other,
+                }
+            }
+        })
+        .await
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(result) => result,
+            Err(_) if self.view().leader.is_none() => Err(status::no_leader()),
+            Err(_) => Err(status::timed_out()),
+        }
+    }
+
+    /// Handlers run in the connection's tasks; openraft draws its seeds from the task it is called in.
+    async fn seeded<F: Future>(&self, future: F) -> F::Output {
+        Runtime::scope(self.random.u64(), future).await
+    }
+}
+
+pub type LeaderClient = raftpb::leader_client::LeaderClient<tonic::transport::Channel>;
+
+fn leader_of(forward: ForwardToLeader<TypeConfig>) -> Option<(u64, PeerNode)> {
+    Some((forward.leader_id?, forward.leader_node.unwrap_or_default()))
+}
+
+/// The answer to a command without one of its own.
+pub fn done(reply: Reply) -> Result<Response, Status> {
+    reply.map_err(status::refused)
+}

@@ -1,0 +1,128 @@
+//! Serves gRPC services on connections of the network seam.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Incoming, Listener};
+use support::tls::ServerTls;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt as _};
+
+/// A peer that answers no ping for this long is gone.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams that one connection may have open: the API servers' watches share a few connections.
+const MAX_STREAMS: u32 = 100_000;
+/// What one stream, and one connection, may send ahead of its reader.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+type Route = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// Services by name.
+#[derive(Clone, Default)]
+pub struct Router {
+    routes: BTreeMap<&'static str, Route>,
+}
+
+impl Router {
+    pub fn with<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        self.routes.insert(S::NAME, BoxCloneSyncService::new(service));
+        self
+    }
+
+    async fn call(self: Arc<Self>, request: Request<hyper::body::Incoming>) -> Result<Response<Body>, Infallible> {
+        let request = request.map(Body::new);
+        let name = request.uri().path().split('/').nth(1).unwrap_or_default();
+        match self.routes.get(name) {
+            Some(route) => route.clone().oneshot(request).await,
+            None if is_grpc(&request) => {
+                Ok(Status::unimplemented(format!("unknown service {name}")).into_http())
+            }
+            None => {
+                let mut response = Response::new(Body::new(Full::new(Bytes::from_static(b"404 page not found\n"))));
+                *response.status_mut() = http::StatusCode::NOT_FOUND;
+                Ok(response)
+            }
+        }
+    }
+}
+
+fn is_grpc(request: &Request<Body>) -> bool {
+    request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Accepts connections and serves `router` on each, until `stop`; then lets the open requests finish.
+pub async fn serve(
+    listener: Box<dyn Listener>,
+    tls: Option<ServerTls>,
+    router: Router,
+    keepalive: Duration,
+    stop: CancellationToken,
+) {
+    let router = Arc::new(router);
+    let mut incoming = support::incoming(listener, tls);
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            accepted = incoming.recv() => accepted,
+        };
+        match accepted {
+            Some(Ok(stream)) => {
+                connections.spawn(connection(stream, Arc::clone(&router), keepalive, stop.clone()));
+            }
+            Some(Err(error)) => tracing::debug!(%error, "a connection was not accepted"),
+            None => break,
+        }
+    }
+    drop(incoming);
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(stream: Incoming, router: Arc<Router>, keepalive: Duration, stop: CancellationToken) {
+    let service = tower::service_fn(move |request| Arc::clone(&router).call(request));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(keepalive)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(connection);
+    let served = tokio::select! {
+        biased;
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::trace!(error, "a connection ended");
+    }
+}

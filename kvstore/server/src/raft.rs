@@ -1,0 +1,17 @@
+//! openraft, kept behind our own log records and messages: its types go no further than this module and
+//! [`crate::consensus`].
+
+mod convert;
+mod log_store;
+mod network;
+mod service;
+mod state_machine;
+mod sync_queue;
+mod types;
+
+pub use log_store::LogStore;
+pub use network::RaftNetwork;
+pub use service::RaftService;
+pub use state_machine::StateMachine;
+pub use sync_queue::SyncQueue;
+pub use types::{CommandBytes, PeerNode, Raft, Runtime, TypeConfig};

@@ -1,0 +1,99 @@
+//! openraft's log storage over our raft log.
+
+use super::convert::{entry_in, entry_out, log_id_in, log_id_out, vote_in, vote_out};
+use super::sync_queue::SyncQueue;
+use super::types::TypeConfig;
+use kvstore_storage::RaftLog;
+use openraft::alias::{EntryOf, LogIdOf, VoteOf};
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::OptionalSend;
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+
+/// Bytes of entries handed to one replication message; one entry may exceed it.
+const MAX_READ_BYTES: usize = 4 << 20;
+
+/// The log as openraft uses it.
+#[derive(Clone)]
+pub struct LogStore {
+    log: RaftLog,
+    syncs: SyncQueue,
+}
+
+impl LogStore {
+    pub fn new(log: RaftLog, syncs: SyncQueue) -> Self {
+        Self { log, syncs }
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<EntryOf<TypeConfig>>, io::Error> {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end + 1,
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        let entries = self.log.read(start, end, usize::MAX)?;
+        Ok(entries.into_iter().map(entry_in).collect())
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<EntryOf<TypeConfig>>, io::Error> {
+        let entries = self.log.read(start, end, MAX_READ_BYTES)?;
+        Ok(entries.into_iter().map(entry_in).collect())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<VoteOf<TypeConfig>>, io::Error> {
+        Ok(self.log.vote()?.map(|vote| vote_in(Some(vote))))
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let purged = self.log.purged()?;
+        let last = self.log.last()?.or(purged);
+        Ok(LogState {
+            last_purged_log_id: purged.map(log_id_in),
+            last_log_id: last.map(log_id_in),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self::LogReader {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &VoteOf<TypeConfig>) -> Result<(), io::Error> {
+        Ok(self.log.save_vote(vote_out(vote))?)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = EntryOf<TypeConfig>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        self.log.append(entries.into_iter().map(|entry| entry_out(&entry)))?;
+        self.syncs.push(callback).await
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogIdOf<TypeConfig>>) -> Result<(), io::Error> {
+        Ok(self.log.truncate_after(last.map(|id| id.index))?)
+    }
+
+    async fn purge(&mut self, id: LogIdOf<TypeConfig>) -> Result<(), io::Error> {
+        Ok(self.log.purge(log_id_out(&id))?)
+    }
+}

@@ -1,0 +1,223 @@
+//! openraft's network: our raft service on the other members.
+
+use super::convert::{
+    entry_out, log_id_in, log_id_out, vote_in, vote_out,
+};
+use super::state_machine::SnapshotData;
+use super::types::{PeerNode, TypeConfig};
+use crate::peers::Peers;
+use futures::FutureExt as _;
+use openraft::alias::{SnapshotOf, VoteOf};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, RPCTypes};
+use proto::raftpb;
+use proto::raftpb::raft_client::RaftClient;
+use std::time::Duration;
+use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
+
+/// A member that can't be reached is tried again this often: a restarted one is back within a heartbeat
+/// or two.
+const RETRY: Duration = Duration::from_millis(100);
+/// A snapshot may take long; what counts is that it moves. Each chunk is bounded by the connection's
+/// keep-alive, the whole by this.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Makes connections for openraft.
+pub struct RaftNetwork {
+    id: u64,
+    peers: Peers,
+}
+
+impl RaftNetwork {
+    pub fn new(id: u64, peers: Peers) -> Self {
+        Self { id, peers }
+    }
+}
+
+impl RaftNetworkFactory<TypeConfig> for RaftNetwork {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: u64, node: &PeerNode) -> Connection {
+        let address = self.peers.address(target, &node.peer_address);
+        Connection {
+            id: self.id,
+            target,
+            client: self.peers.raft(&address),
+            address,
+            peers: self.peers.clone(),
+        }
+    }
+}
+
+/// A connection to one member.
+pub struct Connection {
+    id: u64,
+    target: u64,
+    address: String,
+    client: RaftClient<Channel>,
+    peers: Peers,
+}
+
+impl Connection {
+    /// Bounds a call and tells openraft's kinds of failure apart.
+    async fn call<T>(
+        &mut self,
+        action: RPCTypes,
+        timeout: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, RPCError<TypeConfig>> {
+        match tokio::time::timeout(timeout, call).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) if status.code() == Code::Unavailable => {
+                Err(Unreachable::new(&status).into())
+            }
+            Ok(Err(status)) => Err(NetworkError::new(&status).into()),
+            Err(_) => {
+                // A connection that swallowed a segment never recovers: take a new one.
+                self.client = self.peers.raft(&self.address);
+                Err(Timeout {
+                    action,
+                    id: self.id,
+                    target: self.target,
+                    timeout,
+                }
+                .into())
+            }
+        }
+    }
+
+    async fn ask_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+        pre: bool,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let message = raftpb::VoteRequest {
+            vote: Some(vote_out(&request.vote)),
+            last_log: request.last_log_id.as_ref().map(log_id_out),
+            leadership_transfer: request.leadership_transfer,
+        };
+        let mut client = self.client.clone();
+        let call = async move {
+            if pre { client.pre_vote(message).await } else { client.vote(message).await }
+        };
+        let answer = self.call(RPCTypes::Vote, option.soft_ttl(), call).await?;
+        Ok(VoteResponse {
+            vote: vote_in(answer.vote),
+            vote_granted: answer.granted,
+            last_log_id: answer.last_log.map(log_id_in),
+        })
+    }
+}
+
+impl RaftNetworkV2<TypeConfig> for Connection {
+    type SnapshotData = SnapshotData;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        use raftpb::append_response::Result as Answer;
+        let message = raftpb::AppendRequest {
+            vote: Some(vote_out(&request.vote)),
+            previous: request.prev_log_id.as_ref().map(log_id_out),
+            entries: request.entries.iter().map(entry_out).collect(),
+            committed: request.leader_commit.as_ref().map(log_id_out),
+        };
+        let mut client = self.client.clone();
+        let call = async move { client.append(message).await };
+        let answer = self
+            .call(RPCTypes::AppendEntries, option.soft_ttl(), call)
+            .await?;
+        Ok(match answer.result {
+            Some(Answer::Success(_)) => AppendEntriesResponse::Success,
+            Some(Answer::Partial(partial)) => {
+                AppendEntriesResponse::PartialSuccess(partial.matching.map(log_id_in))
+            }
+            Some(Answer::Conflict(_)) => AppendEntriesResponse::Conflict,
+            Some(Answer::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote_in(Some(vote))),
+            None => return Err(NetworkError::new(&Status::internal("append answer without a result")).into()),
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.ask_vote(request, option, false).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        self.ask_vote(request, option, true).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: VoteOf<TypeConfig>,
+        snapshot: SnapshotOf<TypeConfig, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let (meta, dump) = snapshot
+            .snapshot
+            .dump()
+            .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
+        let last = dump.chunks.len().saturating_sub(1);
+        let chunks = dump.chunks.into_iter().enumerate().map(move |(at, records)| {
+            let first = at == 0;
+            raftpb::SnapshotChunk {
+                vote: first.then(|| vote_out(&vote)),
+                meta: first.then(|| meta.clone()),
+                records,
+                last: at == last,
+            }
+        });
+        let mut client = self.client.clone();
+        let send = async move { client.snapshot(futures::stream::iter(chunks)).await };
+        let send = self.call(RPCTypes::InstallSnapshot, SNAPSHOT_TIMEOUT, send).fuse();
+        let send = std::pin::pin!(send);
+        let cancel = std::pin::pin!(cancel);
+        tokio::select! {
+            biased;
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            answer = send => Ok(SnapshotResponse::new(vote_in(answer?.vote))),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let message = raftpb::TransferLeaderRequest {
+            from: Some(vote_out(request.from_leader())),
+            to: *request.to_node_id(),
+            last_log: request.last_log_id().map(log_id_out),
+        };
+        let mut client = self.client.clone();
+        let call = async move { client.transfer_leader(message).await };
+        let answer = self
+            .call(RPCTypes::TransferLeader, option.soft_ttl(), call)
+            .await?;
+        if !answer.accepted {
+            return Err(NetworkError::new(&Status::failed_precondition(answer.reason)).into());
+        }
+        Ok(Ok(()))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RETRY)))
+    }
+}

@@ -1,0 +1,159 @@
+//! The raft service: what other members ask of this one.
+
+use super::convert::{entry_in, log_id_in, log_id_out, stored_membership_in, vote_in, vote_out};
+use super::state_machine::SnapshotData;
+use super::types::{Raft, Runtime, TypeConfig};
+use kvstore_storage::StateDump;
+use openraft::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
+use proto::raftpb::raft_server;
+use proto::raftpb::{self, append_response};
+use support::Random;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Answers raft messages.
+pub struct RaftService {
+    raft: Raft,
+    random: Random,
+}
+
+impl RaftService {
+    pub fn new(raft: Raft, random: Random) -> Self {
+        Self { raft, random }
+    }
+
+    /// Handlers run in the connection's tasks; openraft draws its seeds from the task it is called in.
+    async fn seeded<F: Future>(&self, future: F) -> F::Output {
+        Runtime::scope(self.random.u64(), future).await
+    }
+}
+
+fn fatal(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("raft: {error}"))
+}
+
+fn vote_request(message: raftpb::VoteRequest) -> VoteRequest<TypeConfig> {
+    VoteRequest {
+        vote: vote_in(message.vote),
+        last_log_id: message.last_log.map(log_id_in),
+        leadership_transfer: message.leadership_transfer,
+    }
+}
+
+fn vote_response(answer: &VoteResponse<TypeConfig>) -> Response<raftpb::VoteResponse> {
+    Response::new(raftpb::VoteResponse {
+        vote: Some(vote_out(&answer.vote)),
+        granted: answer.vote_granted,
+        last_log: answer.last_log_id.as_ref().map(log_id_out),
+    })
+}
+
+#[tonic::async_trait]
+impl raft_server::Raft for RaftService {
+    async fn append(
+        &self,
+        request: Request<raftpb::AppendRequest>,
+    ) -> Result<Response<raftpb::AppendResponse>, Status> {
+        let message = request.into_inner();
+        let request = AppendEntriesRequest {
+            vote: vote_in(message.vote),
+            prev_log_id: message.previous.map(log_id_in),
+            entries: message.entries.into_iter().map(entry_in).collect(),
+            leader_commit: message.committed.map(log_id_in),
+        };
+        let answer = self
+            .seeded(self.raft.append_entries(request))
+            .await
+            .map_err(fatal)?;
+        let result = match answer {
+            AppendEntriesResponse::Success => append_response::Result::Success(raftpb::Blank {}),
+            AppendEntriesResponse::PartialSuccess(matching) => {
+                append_response::Result::Partial(raftpb::Partial {
+                    matching: matching.as_ref().map(log_id_out),
+                })
+            }
+            AppendEntriesResponse::Conflict => append_response::Result::Conflict(raftpb::Blank {}),
+            AppendEntriesResponse::HigherVote(vote) => append_response::Result::HigherVote(vote_out(&vote)),
+        };
+        Ok(Response::new(raftpb::AppendResponse {
+            result: Some(result),
+        }))
+    }
+
+    async fn vote(
+        &self,
+        request: Request<raftpb::VoteRequest>,
+    ) -> Result<Response<raftpb::VoteResponse>, Status> {
+        let request = vote_request(request.into_inner());
+        let answer = self.seeded(self.raft.vote(request)).await.map_err(fatal)?;
+        Ok(vote_response(&answer))
+    }
+
+    async fn pre_vote(
+        &self,
+        request: Request<raftpb::VoteRequest>,
+    ) -> Result<Response<raftpb::VoteResponse>, Status> {
+        let request = vote_request(request.into_inner());
+        let answer = self.seeded(self.raft.pre_vote(request)).await.map_err(fatal)?;
+        Ok(vote_response(&answer))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<Streaming<raftpb::SnapshotChunk>>,
+    ) -> Result<Response<raftpb::SnapshotResponse>, Status> {
+        let mut chunks = request.into_inner();
+        let mut dump = StateDump::default();
+        let mut head = None;
+        let mut complete = false;
+        while let Some(chunk) = chunks.message().await? {
+            if let Some(meta) = chunk.meta {
+                head = Some((chunk.vote, meta));
+            }
+            complete = chunk.last;
+            dump.chunks.push(chunk.records);
+        }
+        let (vote, meta) = head.ok_or_else(|| Status::invalid_argument("a snapshot without its meta"))?;
+        if !complete {
+            return Err(Status::aborted("the snapshot ended early"));
+        }
+        let snapshot = SnapshotOf::<TypeConfig, SnapshotData> {
+            meta: SnapshotMetaOf::<TypeConfig> {
+                last_log_id: meta.last_log.map(log_id_in),
+                last_membership: stored_membership_in(meta.membership),
+            },
+            snapshot: SnapshotData::Received(dump),
+        };
+        let install = self.raft.install_full_snapshot(vote_in(vote), snapshot);
+        let answer = self.seeded(install).await.map_err(fatal)?;
+        Ok(Response::new(raftpb::SnapshotResponse {
+            vote: Some(vote_out(&answer.vote)),
+        }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<raftpb::TransferLeaderRequest>,
+    ) -> Result<Response<raftpb::TransferLeaderResponse>, Status> {
+        let message = request.into_inner();
+        let request = TransferLeaderRequest::new(
+            vote_in(message.from),
+            message.to,
+            message.last_log.map(log_id_in),
+        );
+        let answer = self
+            .seeded(self.raft.handle_transfer_leader(request))
+            .await
+            .map_err(fatal)?;
+        Ok(Response::new(match answer {
+            Ok(()) => raftpb::TransferLeaderResponse {
+                accepted: true,
+                reason: String::new(),
+            },
+            Err(error) => raftpb::TransferLeaderResponse {
+                accepted: false,
+                reason: error.to_string(),
+            },
+        }))
+    }
+}

@@ -1,0 +1,98 @@
+//! The gRPC services of a member: etcd v3 for clients, and the leader's for followers.
+
+mod auth;
+mod cluster;
+mod kv;
+mod kv_stream;
+mod leader;
+mod lease;
+mod maintenance;
+mod reply;
+mod watch;
+
+pub use auth::AuthService;
+pub use cluster::ClusterService;
+pub use kv::KvService;
+pub use leader::LeaderService;
+pub use lease::LeaseService;
+pub use maintenance::MaintenanceService;
+pub use reply::{decode_reply, encode_reply};
+pub use watch::WatchService;
+
+use crate::config::MemberConfig;
+use crate::consensus::Consensus;
+use crate::read_barrier::ReadBarrier;
+use crate::store::Store;
+use crate::status;
+use std::sync::Arc;
+use std::time::Duration;
+use support::Random;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+/// The etcd version that clients see. Kubernetes asks for watch progress only from versions it trusts
+/// (3.4.31 on, 3.5.13 on).
+pub const ETCD_VERSION: &str = "3.6.5";
+
+/// What every service needs.
+#[derive(Clone)]
+pub struct Shared {
+    pub store: Arc<Store>,
+    pub consensus: Consensus,
+    pub barrier: ReadBarrier,
+    pub random: Random,
+    pub max_txn_ops: usize,
+    pub max_request_bytes: usize,
+    pub progress_interval: Duration,
+    pub election: Duration,
+    pub client_urls: Arc<Vec<String>>,
+    /// Ends the streams when the member stops.
+    pub cancel: CancellationToken,
+}
+
+impl Shared {
+    pub fn new(
+        config: &MemberConfig,
+        store: Arc<Store>,
+        consensus: Consensus,
+        barrier: ReadBarrier,
+        random: Random,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            store,
+            consensus,
+            barrier,
+            random,
+            max_txn_ops: config.max_txn_ops,
+            max_request_bytes: config.max_request_bytes,
+            progress_interval: config.progress_interval,
+            election: config.election_max,
+            client_urls: Arc::new(config.client_advertise.clone()),
+            cancel,
+        }
+    }
+
+    /// Refuses a request that must not be served without a leader when there is none.
+    fn check_leader<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        if requires_leader(request) && self.consensus.view().leader.is_none() {
+            return Err(status::no_leader());
+        }
+        Ok(())
+    }
+
+    fn check_size(&self, message: &impl prost::Message) -> Result<(), Status> {
+        if message.encoded_len() > self.max_request_bytes {
+            return Err(status::too_large());
+        }
+        Ok(())
+    }
+}
+
+/// Whether the client asked to be served only by a member that knows a leader.
+fn requires_leader<T>(request: &Request<T>) -> bool {
+    request
+        .metadata()
+        .get("hasleader")
+        .is_some_and(|value| value == "true")
+}

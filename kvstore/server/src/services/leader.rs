@@ -1,0 +1,52 @@
+//! What followers ask of the leader on behalf of their clients.
+
+use super::{Shared, encode_reply, lease};
+use proto::raftpb::{
+    LeaseRemainingRequest, LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse, ProposeRequest,
+    ProposeResponse, ReadIndexRequest, ReadIndexResponse, leader_server,
+};
+use tonic::{Request, Response, Status};
+
+/// The peer protocol's Leader service.
+#[derive(Clone)]
+pub struct LeaderService {
+    shared: Shared,
+}
+
+impl LeaderService {
+    pub fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+}
+
+#[tonic::async_trait]
+impl leader_server::Leader for LeaderService {
+    async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeResponse>, Status> {
+        let command = request.into_inner().command;
+        let (reply, index) = self.shared.consensus.propose_as_leader(command).await?;
+        Ok(Response::new(encode_reply(reply, index)))
+    }
+
+    async fn read_index(
+        &self,
+        _request: Request<ReadIndexRequest>,
+    ) -> Result<Response<ReadIndexResponse>, Status> {
+        let index = self.shared.consensus.read_index_as_leader().await?;
+        Ok(Response::new(ReadIndexResponse { index }))
+    }
+
+    async fn lease_renew(
+        &self,
+        request: Request<LeaseRenewRequest>,
+    ) -> Result<Response<LeaseRenewResponse>, Status> {
+        let ttl = lease::renew_here(&self.shared, request.into_inner().id).await?;
+        Ok(Response::new(LeaseRenewResponse { ttl }))
+    }
+
+    async fn lease_remaining(
+        &self,
+        request: Request<LeaseRemainingRequest>,
+    ) -> Result<Response<LeaseRemainingResponse>, Status> {
+        lease::remaining_here(&self.shared, request.into_inner().id).map(Response::new)
+    }
+}

@@ -1,0 +1,196 @@
+//! Lease: grants and revocations go through the log, the clock is asked of the leader.
+
+use super::Shared;
+use super::reply::expect_response;
+use crate::consensus::LeaderClient;
+use crate::lessor::Renewal;
+use crate::status;
+use kvstore_core::{Command, MAX_LEASE_TTL, Refusal, lease_keys, leases};
+use proto::etcdserverpb::{
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
+    LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse, lease_server,
+};
+use proto::raftpb::{LeaseRemainingRequest, LeaseRemainingResponse, LeaseRenewRequest};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Renewals whose answers wait for the client.
+const QUEUE: usize = 16;
+/// How soon a renewal of a lease that is being revoked looks again.
+const EXPIRING_RETRY: Duration = Duration::from_millis(20);
+
+/// etcd's Lease service.
+#[derive(Clone)]
+pub struct LeaseService {
+    shared: Shared,
+}
+
+impl LeaseService {
+    pub fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+}
+
+/// Renews on the leader's clock; 0 when there is no such lease. `FAILED_PRECONDITION`: not the leader.
+pub(super) async fn renew_here(shared: &Shared, id: i64) -> Result<i64, Status> {
+    loop {
+        match shared.store.lessor.renew(id) {
+            Renewal::Renewed(ttl) => return Ok(ttl),
+            Renewal::Missing => return Ok(0),
+            Renewal::NotLeader => return Err(status::not_leader()),
+            Renewal::Expiring => tokio::time::sleep(EXPIRING_RETRY).await,
+        }
+    }
+}
+
+/// Reads the leader's clock. `FAILED_PRECONDITION`: not the leader.
+pub(super) fn remaining_here(shared: &Shared, id: i64) -> Result<LeaseRemainingResponse, Status> {
+    let remaining = shared
+        .store
+        .lessor
+        .remaining(id)
+        .map_err(|_| status::not_leader())?;
+    Ok(match remaining {
+        None => LeaseRemainingResponse::default(),
+        Some(lease) => LeaseRemainingResponse {
+            found: true,
+            remaining: lease.remaining,
+            granted: lease.granted,
+        },
+    })
+}
+
+async fn renew(shared: &Shared, id: i64) -> Result<i64, Status> {
+    let there = |mut leader: LeaderClient| async move {
+        let answer = leader.lease_renew(LeaseRenewRequest { id }).await?;
+        Ok(answer.into_inner().ttl)
+    };
+    shared.consensus.at_leader(|| renew_here(shared, id), there).await
+}
+
+#[tonic::async_trait]
+impl lease_server::Lease for LeaseService {
+    async fn lease_grant(
+        &self,
+        request: Request<LeaseGrantRequest>,
+    ) -> Result<Response<LeaseGrantResponse>, Status> {
+        self.shared.check_leader(&request)?;
+        let mut request = request.into_inner();
+        if request.ttl > MAX_LEASE_TTL {
+            return Err(status::refused(Refusal::LeaseTtlTooLarge));
+        }
+        while request.id == 0 {
+            // Positive, as etcd's are.
+            request.id = (self.shared.random.u64() >> 1).cast_signed();
+        }
+        let command = Command {
+            lease_grant: Some(request),
+            ..Command::default()
+        };
+        let mut response = expect_response!(self.shared.consensus.propose(&command).await?, LeaseGrant);
+        let revision = response.header.as_ref().map_or(0, |header| header.revision);
+        response.header = Some(self.shared.consensus.header(revision));
+        Ok(Response::new(response))
+    }
+
+    async fn lease_revoke(
+        &self,
+        request: Request<LeaseRevokeRequest>,
+    ) -> Result<Response<LeaseRevokeResponse>, Status> {
+        self.shared.check_leader(&request)?;
+        let command = Command {
+            lease_revoke: Some(request.into_inner()),
+            ..Command::default()
+        };
+        let response = expect_response!(self.shared.consensus.propose(&command).await?, LeaseRevoke);
+        let revision = response.header.as_ref().map_or(0, |header| header.revision);
+        Ok(Response::new(LeaseRevokeResponse {
+            header: Some(self.shared.consensus.header(revision)),
+        }))
+    }
+
+    type LeaseKeepAliveStream = ReceiverStream<Result<LeaseKeepAliveResponse, Status>>;
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<LeaseKeepAliveRequest>>,
+    ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
+        self.shared.check_leader(&request)?;
+        let shared = self.shared.clone();
+        let mut requests = request.into_inner();
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            loop {
+                let request = tokio::select! {
+                    biased;
+                    () = shared.cancel.cancelled() => {
+                        // The client learns why, if it is still there.
+                        let _ = sender.send(Err(status::stopped())).await;
+                        return;
+                    }
+                    () = sender.closed() => return,
+                    request = requests.message() => request,
+                };
+                let Ok(Some(request)) = request else { return };
+                // As in etcd, the header is taken before the renewal.
+                let header = shared.consensus.header(shared.store.hub.revision());
+                let answer = renew(&shared, request.id).await.map(|ttl| LeaseKeepAliveResponse {
+                    header: Some(header),
+                    id: request.id,
+                    ttl,
+                });
+                let failed = answer.is_err();
+                if sender.send(answer).await.is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn lease_time_to_live(
+        &self,
+        request: Request<LeaseTimeToLiveRequest>,
+    ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
+        self.shared.check_leader(&request)?;
+        let request = request.into_inner();
+        let id = request.id;
+        let there = |mut leader: LeaderClient| async move {
+            let answer = leader.lease_remaining(LeaseRemainingRequest { id }).await?;
+            Ok(answer.into_inner())
+        };
+        let here = || async { remaining_here(&self.shared, id) };
+        let lease = self.shared.consensus.at_leader(here, there).await?;
+        let mut response = LeaseTimeToLiveResponse {
+            header: Some(self.shared.consensus.header(self.shared.store.hub.revision())),
+            id,
+            ttl: -1,
+            granted_ttl: 0,
+            keys: Vec::new(),
+        };
+        if lease.found {
+            response.ttl = lease.remaining;
+            response.granted_ttl = lease.granted;
+            if request.keys {
+                self.shared.barrier.wait().await?;
+                response.keys = lease_keys(&*self.shared.store.view(), id)
+                    .map_err(|error| status::unreadable(&error))?;
+            }
+        }
+        Ok(Response::new(response))
+    }
+
+    async fn lease_leases(
+        &self,
+        _request: Request<LeaseLeasesRequest>,
+    ) -> Result<Response<LeaseLeasesResponse>, Status> {
+        let leases = leases(&*self.shared.store.view()).map_err(|error| status::unreadable(&error))?;
+        Ok(Response::new(LeaseLeasesResponse {
+            header: Some(self.shared.consensus.header(self.shared.store.hub.revision())),
+            leases: leases.into_iter().map(|lease| LeaseStatus { id: lease.id }).collect(),
+        }))
+    }
+}

@@ -1,0 +1,172 @@
+//! Maintenance: status, hashes, alarms, leader transfer.
+
+use super::reply::expect_response;
+use super::{ETCD_VERSION, Shared};
+use crate::status;
+use kvstore_core::{Command, Meta, alarms, hash_kv};
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::{
+    AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse,
+    HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
+    SnapshotResponse, StatusRequest, StatusResponse, maintenance_server,
+};
+use std::time::Duration;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// How often a leader transfer looks whether it has happened.
+const TRANSFER_POLL: Duration = Duration::from_millis(10);
+
+/// etcd's Maintenance service.
+#[derive(Clone)]
+pub struct MaintenanceService {
+    shared: Shared,
+}
+
+impl MaintenanceService {
+    pub fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+}
+
+#[tonic::async_trait]
+impl maintenance_server::Maintenance for MaintenanceService {
+    async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
+        let request = request.into_inner();
+        if request.action() == AlarmAction::Get {
+            let view = self.shared.store.view();
+            let raised = alarms(&*view).map_err(|error| status::unreadable(&error))?;
+            let revision = Meta::read(&*view).map_err(|error| status::unreadable(&error))?.revision;
+            let wanted = raised
+                .into_iter()
+                .filter(|alarm| request.alarm == 0 || alarm.alarm == request.alarm);
+            return Ok(Response::new(AlarmResponse {
+                header: Some(self.shared.consensus.header(revision)),
+                alarms: wanted.collect(),
+            }));
+        }
+        let command = Command {
+            alarm: Some(request),
+            ..Command::default()
+        };
+        let mut response = expect_response!(self.shared.consensus.propose(&command).await?, Alarm);
+        let revision = response.header.as_ref().map_or(0, |header| header.revision);
+        response.header = Some(self.shared.consensus.header(revision));
+        Ok(Response::new(response))
+    }
+
+    /// Answered by this member alone, with or without a quorum.
+    async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        let leader = self.shared.consensus.view();
+        let revision = self.shared.store.hub.revision();
+        let size = i64::try_from(self.shared.store.engine().size()).unwrap_or(i64::MAX);
+        let mut errors = Vec::new();
+        if leader.leader.is_none() {
+            errors.push("etcdserver: no leader".to_owned());
+        }
+        for alarm in alarms(&*self.shared.store.view()).map_err(|error| status::unreadable(&error))? {
+            errors.push(format!(
+                "memberID:{} alarm:{} ",
+                alarm.member_id,
+                alarm.alarm().as_str_name()
+            ));
+        }
+        Ok(Response::new(StatusResponse {
+            header: Some(self.shared.consensus.header(revision)),
+            version: ETCD_VERSION.to_owned(),
+            db_size: size,
+            leader: leader.leader.unwrap_or(0),
+            raft_index: leader.committed_index,
+            raft_term: leader.term,
+            raft_applied_index: *self.shared.store.applied().borrow(),
+            errors,
+            db_size_in_use: size,
+            is_learner: !self.shared.consensus.is_voter(self.shared.consensus.id),
+            storage_version: "3.6.0".to_owned(),
+            db_size_quota: 0,
+            downgrade_info: None,
+        }))
+    }
+
+    /// There is nothing to defragment: the engine gives space back by itself, while it serves.
+    async fn defragment(
+        &self,
+        _request: Request<DefragmentRequest>,
+    ) -> Result<Response<DefragmentResponse>, Status> {
+        Ok(Response::new(DefragmentResponse {
+            header: Some(self.shared.consensus.header(0)),
+        }))
+    }
+
+    async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        let crc = hash_kv(&*self.shared.store.view(), 0).map_err(|error| status::failed(&error))?;
+        Ok(Response::new(HashResponse {
+            header: Some(self.shared.consensus.header(crc.revision)),
+            hash: crc.hash,
+        }))
+    }
+
+    async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
+        let view = self.shared.store.view();
+        let crc = hash_kv(&*view, request.get_ref().revision).map_err(|error| status::failed(&error))?;
+        let revision = Meta::read(&*view).map_err(|error| status::unreadable(&error))?.revision;
+        Ok(Response::new(HashKvResponse {
+            header: Some(self.shared.consensus.header(revision)),
+            hash: crc.hash,
+            compact_revision: crc.compacted,
+            hash_revision: crc.revision,
+        }))
+    }
+
+    type SnapshotStream = ReceiverStream<Result<SnapshotResponse, Status>>;
+
+    async fn snapshot(
+        &self,
+        _request: Request<SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        Err(Status::unimplemented(
+            "etcdserver: this store does not stream its snapshot to clients",
+        ))
+    }
+
+    async fn move_leader(
+        &self,
+        request: Request<MoveLeaderRequest>,
+    ) -> Result<Response<MoveLeaderResponse>, Status> {
+        let target = request.into_inner().target_id;
+        let consensus = &self.shared.consensus;
+        if !consensus.view().is_leader {
+            return Err(status::not_leader());
+        }
+        if !consensus.is_voter(target) {
+            return Err(Status::failed_precondition("etcdserver: bad leader transferee"));
+        }
+        if target != consensus.id {
+            let transfer = async {
+                consensus
+                    .raft()
+                    .trigger()
+                    .transfer_leader(target)
+                    .await
+                    .map_err(|_| status::stopped())?;
+                while consensus.view().leader != Some(target) {
+                    tokio::time::sleep(TRANSFER_POLL).await;
+                }
+                Ok::<(), Status>(())
+            };
+            tokio::time::timeout(self.shared.election * 4, transfer)
+                .await
+                .map_err(|_| status::timed_out())??;
+        }
+        Ok(Response::new(MoveLeaderResponse {
+            header: Some(consensus.header(0)),
+        }))
+    }
+
+    async fn downgrade(
+        &self,
+        _request: Request<DowngradeRequest>,
+    ) -> Result<Response<DowngradeResponse>, Status> {
+        Err(Status::unimplemented("etcdserver: downgrade is not supported"))
+    }
+}

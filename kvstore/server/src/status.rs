@@ -1,0 +1,62 @@
+//! The one table from what went wrong to what a client of etcd sees.
+
+use kvstore_core::{Code, Error, ReadError, Refusal};
+use tonic::Status;
+
+/// A refusal as etcd's clients know it.
+pub fn refused(refusal: Refusal) -> Status {
+    let code = match refusal.code() {
+        Code::Unknown => tonic::Code::Unknown,
+        Code::InvalidArgument => tonic::Code::InvalidArgument,
+        Code::NotFound => tonic::Code::NotFound,
+        Code::ResourceExhausted => tonic::Code::ResourceExhausted,
+        Code::FailedPrecondition => tonic::Code::FailedPrecondition,
+        Code::OutOfRange => tonic::Code::OutOfRange,
+        Code::DataLoss => tonic::Code::DataLoss,
+        Code::Unimplemented => tonic::Code::Unimplemented,
+    };
+    Status::new(code, refusal.to_string())
+}
+
+pub fn failed(error: &Error) -> Status {
+    match error {
+        Error::Refused(refusal) => refused(*refusal),
+        Error::Read(error) => unreadable(error),
+    }
+}
+
+pub fn unreadable(error: &ReadError) -> Status {
+    Status::internal(error.to_string())
+}
+
+pub fn no_leader() -> Status {
+    Status::unavailable("etcdserver: no leader")
+}
+
+pub fn leader_changed() -> Status {
+    Status::unavailable("etcdserver: leader changed")
+}
+
+pub fn timed_out() -> Status {
+    Status::unavailable("etcdserver: request timed out")
+}
+
+pub fn connection_lost() -> Status {
+    Status::unavailable("etcdserver: request timed out, possibly due to connection lost")
+}
+
+pub fn stopped() -> Status {
+    Status::unavailable("etcdserver: server stopped")
+}
+
+pub fn not_leader() -> Status {
+    Status::failed_precondition("etcdserver: not leader")
+}
+
+pub fn too_large() -> Status {
+    Status::invalid_argument("etcdserver: request is too large")
+}
+
+pub fn too_many_requests() -> Status {
+    Status::resource_exhausted("etcdserver: too many requests")
+}

@@ -1,0 +1,148 @@
+//! The state machine of one member: the engine, the leases' clock and the watchers, moved on together.
+
+use crate::applied_state;
+use crate::lessor::Lessor;
+use crate::watch::{Published, WatchHub};
+use kvstore_core::{Applied, Command, Meta, Overlay, Read, Refusal, Response, apply};
+use kvstore_storage::{Engine, StateDump, StorageError, install_state};
+use proto::raftpb;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+/// What a command came to: etcd's answer, or etcd's error.
+pub type Reply = Result<Response, Refusal>;
+
+/// One committed log entry.
+pub enum Committed {
+    Command(Box<Command>),
+    Membership(raftpb::StoredMembership),
+    Blank,
+}
+
+/// The replicated state of a member, and who listens to it. Written to by one task, the state machine's.
+pub struct Store {
+    engine: Arc<dyn Engine>,
+    pub hub: WatchHub,
+    pub lessor: Lessor,
+    /// The index of the last entry applied.
+    applied: watch::Sender<u64>,
+    /// There is something to remove from disk.
+    pub compaction_wanted: Notify,
+}
+
+impl Store {
+    /// Takes up the state that `engine` holds.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn open(engine: Arc<dyn Engine>) -> Result<Self, StorageError> {
+        let (meta, applied) = {
+            let view = engine.view();
+            (Meta::read(&*view)?, applied_state::read(&*view)?)
+        };
+        Ok(Self {
+            engine,
+            hub: WatchHub::new(meta.revision),
+            lessor: Lessor::default(),
+            applied: watch::Sender::new(applied.log_id.unwrap_or_default().index),
+            compaction_wanted: Notify::new(),
+        })
+    }
+
+    pub fn engine(&self) -> &Arc<dyn Engine> {
+        &self.engine
+    }
+
+    pub fn view(&self) -> Box<dyn Read + '_> {
+        self.engine.view()
+    }
+
+    /// The index of the last entry applied, now and as it grows.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Applies committed entries in one batch; gives a reply for each. When it returns, the state is
+    /// readable, the watchers have been told, and the leases' clock knows.
+    ///
+    /// # Errors
+    /// When the disk fails: then nothing was applied and the member must stop.
+    pub fn apply(&self, entries: Vec<(raftpb::LogId, Committed)>) -> Result<Vec<Reply>, StorageError> {
+        let Some(last) = entries.last().map(|(id, _)| *id) else {
+            return Ok(Vec::new());
+        };
+        let view = self.engine.view();
+        let mut state = Overlay::new(&*view);
+        let mut progress = applied_state::read(&*view)?;
+        let mut replies = Vec::with_capacity(entries.len());
+        let mut published = Vec::new();
+        let mut lease_changes = Vec::new();
+        let mut compacted = false;
+        progress.log_id = Some(last);
+        for (_, entry) in entries {
+            let command = match entry {
+                Committed::Command(command) => command,
+                Committed::Membership(membership) => {
+                    progress.membership = Some(membership);
+                    replies.push(Ok(Response::Done));
+                    continue;
+                }
+                Committed::Blank => {
+                    replies.push(Ok(Response::Done));
+                    continue;
+                }
+            };
+            let Applied {
+                reply,
+                revision,
+                events,
+            } = apply(&mut state, &command)?;
+            match &reply {
+                Ok(Response::LeaseGrant(granted)) => lease_changes.push((granted.id, Some(granted.ttl))),
+                Ok(Response::LeaseRevoke(_)) => {
+                    lease_changes.extend(command.lease_revoke.map(|revoked| (revoked.id, None)));
+                }
+                Ok(Response::Compaction(_)) => compacted = true,
+                _ => {}
+            }
+            if !events.is_empty() {
+                published.push(Published::new(revision, events));
+            }
+            replies.push(reply);
+        }
+        applied_state::write(&mut state, &progress);
+        let batch = state.into_batch();
+        drop(view);
+        self.engine.write(&batch)?;
+        // The order matters: who is told of a write must be able to read it, and who is told that a
+        // command is applied must have been told of its events.
+        self.hub.publish(published);
+        for (lease, ttl) in lease_changes {
+            match ttl {
+                Some(ttl) => self.lessor.granted(lease, ttl),
+                None => self.lessor.revoked(lease),
+            }
+        }
+        if compacted {
+            self.compaction_wanted.notify_one();
+        }
+        self.applied.send_replace(last.index);
+        Ok(replies)
+    }
+
+    /// Replaces the state by a snapshot from the leader.
+    ///
+    /// # Errors
+    /// When the disk fails; the member must stop.
+    pub fn install(&self, dump: StateDump) -> Result<(), StorageError> {
+        install_state(&*self.engine, dump)?;
+        let (meta, applied) = {
+            let view = self.engine.view();
+            (Meta::read(&*view)?, applied_state::read(&*view)?)
+        };
+        self.hub.jump(meta.revision);
+        self.applied.send_replace(applied.log_id.unwrap_or_default().index);
+        self.compaction_wanted.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,392 @@
+//! Who watches what, and the newest events.
+//!
+//! A watcher is *synced* while it has been given every event up to the published revision; its events are
+//! then pushed into its stream's queue as they are published. When that queue is full the watcher falls
+//! *behind*: its stream catches it up from the ring or from disk, at the pace of its client, and the
+//! others notice nothing.
+//!
+//! Invariants:
+//! - Publishing, registering and catching up happen under one lock, so between them no event is lost and
+//!   none is seen twice.
+//! - What is in a stream's queue is in the order of revisions. So a progress notice put into it says truly
+//!   that everything before has been sent (etcd issue 15220).
+
+use bytes::Bytes;
+use kvstore_core::{KeyRange, WatchIndex};
+use proto::mvccpb::Event;
+use proto::mvccpb::event::EventType;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
+
+/// Bytes of keys and values kept in the ring for watchers that fall a little behind.
+const RING_BYTES: usize = 8 << 20;
+/// Messages a stream may lag before its watchers are caught up instead (etcd: 128).
+const STREAM_QUEUE: usize = 128;
+
+/// The events of one revision, with previous values.
+#[derive(Debug, Clone)]
+pub struct Published {
+    pub revision: i64,
+    pub events: Arc<[Event]>,
+    bytes: usize,
+}
+
+impl Published {
+    pub fn new(revision: i64, events: Vec<Event>) -> Self {
+        let size = |event: &Event| {
+            let kv = |kv: &Option<proto::mvccpb::KeyValue>| {
+                kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len())
+            };
+            kv(&event.kv) + kv(&event.prev_kv) + 64
+        };
+        Self {
+            revision,
+            bytes: events.iter().map(size).sum(),
+            events: events.into(),
+        }
+    }
+}
+
+/// What a watcher wants to see.
+#[derive(Debug, Clone)]
+pub struct Interest {
+    pub range: KeyRange,
+    pub no_puts: bool,
+    pub no_deletes: bool,
+    pub previous: bool,
+    /// As the client gave it; 0: from now on.
+    pub start_revision: i64,
+}
+
+impl Interest {
+    /// The event as this watcher sees it, if it does.
+    pub fn pick(&self, event: &Event) -> Option<Event> {
+        let kv = event.kv.as_ref()?;
+        let unwanted = match event.r#type() {
+            EventType::Put => self.no_puts,
+            EventType::Delete => self.no_deletes,
+        };
+        if unwanted || !self.range.contains(&kv.key) {
+            return None;
+        }
+        Some(Event {
+            r#type: event.r#type,
+            kv: Some(kv.clone()),
+            prev_kv: event.prev_kv.clone().filter(|_| self.previous),
+        })
+    }
+}
+
+/// What a stream is told.
+#[derive(Debug)]
+pub enum Message {
+    Events {
+        watch_id: i64,
+        /// Everything up to here has been looked at.
+        revision: i64,
+        events: Vec<Event>,
+    },
+    Progress {
+        /// -1: of all watchers of the stream.
+        watch_id: i64,
+        revision: i64,
+    },
+}
+
+/// How far a watcher is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Synced,
+    /// The next revision to look at.
+    Behind(i64),
+}
+
+struct Watcher {
+    interest: Interest,
+    place: Place,
+    /// No event before this one is wanted; matters only for a start in the future.
+    first: i64,
+}
+
+struct Stream {
+    queue: mpsc::Sender<Message>,
+    behind: Arc<Notify>,
+    watchers: BTreeMap<i64, Watcher>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Everything up to here is published.
+    revision: i64,
+    ring: VecDeque<Published>,
+    ring_bytes: usize,
+    index: WatchIndex<(u64, i64)>,
+    streams: BTreeMap<u64, Stream>,
+    next_stream: u64,
+}
+
+/// The hub of a member.
+pub struct WatchHub {
+    state: Mutex<State>,
+}
+
+/// A stream's end of the hub.
+pub struct Subscription {
+    pub id: u64,
+    pub queue: mpsc::Receiver<Message>,
+    /// Wakes when a watcher has fallen behind.
+    pub behind: Arc<Notify>,
+}
+
+/// A watcher to be caught up: from where to where, and the events if the ring has them.
+pub struct CatchUp {
+    pub watch_id: i64,
+    pub interest: Interest,
+    pub from: i64,
+    pub to: i64,
+    /// `None`: to be read from disk.
+    pub recent: Option<Vec<Event>>,
+}
+
+impl WatchHub {
+    pub fn new(revision: i64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                revision,
+                ..State::default()
+            }),
+        }
+    }
+
+    pub fn revision(&self) -> i64 {
+        self.lock().revision
+    }
+
+    pub fn subscribe(&self) -> Subscription {
+        let mut state = self.lock();
+        let (sender, queue) = mpsc::channel(STREAM_QUEUE);
+        let behind = Arc::new(Notify::new());
+        let id = state.next_stream;
+        state.next_stream += 1;
+        state.streams.insert(
+            id,
+            Stream {
+                queue: sender,
+                behind: Arc::clone(&behind),
+                watchers: BTreeMap::new(),
+            },
+        );
+        Subscription { id, queue, behind }
+    }
+
+    pub fn unsubscribe(&self, stream: u64) {
+        let mut state = self.lock();
+        if let Some(gone) = state.streams.remove(&stream) {
+            for (watch_id, watcher) in gone.watchers {
+                state.index.remove(&watcher.interest.range, &(stream, watch_id));
+            }
+        }
+    }
+
+    /// Adds a watcher that wants every event from `first` on.
+    pub fn watch(&self, stream: u64, watch_id: i64, interest: Interest, first: i64) {
+        let mut state = self.lock();
+        let place = if first > state.revision { Place::Synced } else { Place::Behind(first) };
+        if place == Place::Synced {
+            state.index.insert(&interest.range, (stream, watch_id));
+        }
+        if let Some(stream) = state.streams.get_mut(&stream) {
+            stream.watchers.insert(
+                watch_id,
+                Watcher {
+                    interest,
+                    place,
+                    first,
+                },
+            );
+            if place != Place::Synced {
+                stream.behind.notify_one();
+            }
+        }
+    }
+
+    /// Takes a watcher out; says whether there was one.
+    pub fn unwatch(&self, stream: u64, watch_id: i64) -> bool {
+        let mut state = self.lock();
+        let gone = state
+            .streams
+            .get_mut(&stream)
+            .and_then(|stream| stream.watchers.remove(&watch_id));
+        if let Some(watcher) = &gone {
+            state.index.remove(&watcher.interest.range, &(stream, watch_id));
+        }
+        gone.is_some()
+    }
+
+    /// Hands new events to the watchers that are synced.
+    pub fn publish(&self, batch: Vec<Published>) {
+        let Some(last) = batch.last().map(|published| published.revision) else {
+            return;
+        };
+        let mut state = self.lock();
+        let state = &mut *state;
+        // Grouped by watcher, so that a batch costs each of them one message.
+        let mut deliveries: BTreeMap<(u64, i64), (i64, Vec<Event>)> = BTreeMap::new();
+        for published in &batch {
+            for event in published.events.iter() {
+                let key: &Bytes = match &event.kv {
+                    Some(kv) => &kv.key,
+                    None => continue,
+                };
+                state.index.matching(key, |watcher| {
+                    let Some(found) = state
+                        .streams
+                        .get(&watcher.0)
+                        .and_then(|stream| stream.watchers.get(&watcher.1))
+                    else {
+                        return;
+                    };
+                    if published.revision < found.first {
+                        return;
+                    }
+                    if let Some(event) = found.interest.pick(event) {
+                        deliveries
+                            .entry(*watcher)
+                            .or_insert_with(|| (published.revision, Vec::new()))
+                            .1
+                            .push(event);
+                    }
+                });
+            }
+        }
+        for ((stream_id, watch_id), (first, events)) in deliveries {
+            let Some(stream) = state.streams.get_mut(&stream_id) else {
+                continue;
+            };
+            let message = Message::Events {
+                watch_id,
+                revision: last,
+                events,
+            };
+            match stream.queue.try_send(message) {
+                // A closed queue is a stream about to unsubscribe.
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(_)) => {
+                    if let Some(watcher) = stream.watchers.get_mut(&watch_id) {
+                        watcher.place = Place::Behind(first);
+                        state.index.remove(&watcher.interest.range, &(stream_id, watch_id));
+                    }
+                    stream.behind.notify_one();
+                }
+            }
+        }
+        state.revision = last;
+        for published in batch {
+            state.ring_bytes += published.bytes;
+            state.ring.push_back(published);
+        }
+        while state.ring_bytes > RING_BYTES && state.ring.len() > 1 {
+            if let Some(old) = state.ring.pop_front() {
+                state.ring_bytes -= old.bytes;
+            }
+        }
+    }
+
+    /// The state was replaced by a snapshot: every watcher has to read on from disk.
+    pub fn jump(&self, revision: i64) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let next = state.revision + 1;
+        state.revision = revision;
+        state.ring.clear();
+        state.ring_bytes = 0;
+        for (stream_id, stream) in &mut state.streams {
+            for (watch_id, watcher) in &mut stream.watchers {
+                if watcher.place == Place::Synced && watcher.first <= revision {
+                    watcher.place = Place::Behind(next.max(watcher.first));
+                    state.index.remove(&watcher.interest.range, &(*stream_id, *watch_id));
+                }
+            }
+            stream.behind.notify_one();
+        }
+    }
+
+    /// The next watcher of `stream` after `after` that is behind, round and round.
+    pub fn catch_up(&self, stream: u64, after: i64) -> Option<CatchUp> {
+        let state = self.lock();
+        let watchers = &state.streams.get(&stream)?.watchers;
+        let behind = |(id, watcher): (&i64, &Watcher)| match watcher.place {
+            Place::Behind(next) => Some((*id, next, watcher.interest.clone())),
+            Place::Synced => None,
+        };
+        let (watch_id, from, interest) = watchers
+            .range(after.saturating_add(1)..)
+            .find_map(behind)
+            .or_else(|| watchers.iter().find_map(behind))?;
+        let recent = match state.ring.front() {
+            Some(oldest) if oldest.revision <= from => {
+                let start = state.ring.partition_point(|published| published.revision < from);
+                let events = state.ring.range(start..).flat_map(|published| published.events.iter());
+                Some(events.filter_map(|event| interest.pick(event)).collect())
+            }
+            _ => None,
+        };
+        Some(CatchUp {
+            watch_id,
+            interest,
+            from,
+            to: state.revision,
+            recent,
+        })
+    }
+
+    /// A watcher has been given everything before `next`: synced, if nothing came since.
+    pub fn caught_up(&self, stream: u64, watch_id: i64, next: i64) {
+        let mut state = self.lock();
+        let synced = next > state.revision;
+        let state = &mut *state;
+        let Some(watcher) = state
+            .streams
+            .get_mut(&stream)
+            .and_then(|stream| stream.watchers.get_mut(&watch_id))
+        else {
+            return;
+        };
+        if synced {
+            watcher.place = Place::Synced;
+            state.index.insert(&watcher.interest.range, (stream, watch_id));
+        } else {
+            watcher.place = Place::Behind(next);
+        }
+    }
+
+    /// Puts a progress notice of one watcher, or of all (`None`), into the stream's queue: if they are
+    /// synced and have reached the revision they started at. Otherwise nothing happens, as in etcd
+    /// (`server/storage/mvcc/watchable_store.go`, `progressIfSync`).
+    pub fn progress(&self, stream: u64, watch_id: Option<i64>) {
+        let state = self.lock();
+        let Some(stream) = state.streams.get(&stream) else {
+            return;
+        };
+        let ready = |watcher: &Watcher| {
+            watcher.place == Place::Synced && watcher.interest.start_revision <= state.revision
+        };
+        let ready = match watch_id {
+            Some(id) => stream.watchers.get(&id).is_some_and(ready),
+            None => stream.watchers.values().all(ready),
+        };
+        if ready {
+            // A full queue means events: the client will learn of the revision from them.
+            let _ = stream.queue.try_send(Message::Progress {
+                watch_id: watch_id.unwrap_or(-1),
+                revision: state.revision,
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,408 @@
+//! One client's watch stream (etcd `server/etcdserver/api/v3rpc/watch.go`).
+
+use super::hub::{CatchUp, Interest, Message, Subscription};
+use crate::consensus::Consensus;
+use crate::status;
+use crate::store::Store;
+use bytes::Bytes;
+use kvstore_core::{KeyRange, Meta, PageLimits, Refusal, history_page};
+use prost::Message as _;
+use proto::etcdserverpb::watch_create_request::FilterType;
+use proto::etcdserverpb::watch_request::RequestUnion;
+use proto::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchRequest, WatchResponse};
+use proto::mvccpb::Event;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use support::Random;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+/// What one catch-up message may hold (etcd: 1000 revisions).
+const PAGE: PageLimits = PageLimits {
+    revisions: 1000,
+    bytes: 1 << 20,
+};
+/// How often a stream that requires a leader looks for one.
+const LEADER_CHECK: Duration = Duration::from_millis(500);
+
+/// What a stream is served with.
+pub struct StreamOptions {
+    pub store: Arc<Store>,
+    pub consensus: Consensus,
+    pub random: Random,
+    /// How often idle watchers that asked for it hear of the revision.
+    pub progress_interval: Duration,
+    /// A fragmented response holds at most this many bytes of events.
+    pub fragment_bytes: usize,
+    /// Without a leader for this long the stream ends; `None`: it may be served by a member without one.
+    pub leader_patience: Option<Duration>,
+}
+
+/// The client is gone.
+struct Gone;
+
+/// Serves the stream until its client ends it, or `cancel`.
+pub async fn serve(
+    options: StreamOptions,
+    mut requests: Streaming<WatchRequest>,
+    responses: mpsc::Sender<Result<WatchResponse, Status>>,
+    cancel: CancellationToken,
+) {
+    let subscription = options.store.hub.subscribe();
+    let id = subscription.id;
+    let store = Arc::clone(&options.store);
+    let mut stream = WatchStream {
+        options,
+        subscription,
+        responses,
+        watchers: BTreeMap::new(),
+        next_id: 0,
+        last_caught_up: -1,
+    };
+    // Gone or not, what remains to do is the same.
+    let _ = stream.run(&mut requests, &cancel).await;
+    store.hub.unsubscribe(id);
+}
+
+/// What the stream itself remembers of a watcher.
+#[derive(Default)]
+struct Known {
+    fragment: bool,
+    progress_notify: bool,
+}
+
+struct WatchStream {
+    options: StreamOptions,
+    subscription: Subscription,
+    responses: mpsc::Sender<Result<WatchResponse, Status>>,
+    watchers: BTreeMap<i64, Known>,
+    next_id: i64,
+    last_caught_up: i64,
+}
+
+impl WatchStream {
+    async fn run(
+        &mut self,
+        requests: &mut Streaming<WatchRequest>,
+        cancel: &CancellationToken,
+    ) -> Result<(), Gone> {
+        // Watchers that were given events since the last progress notice need none.
+        let mut busy = BTreeSet::new();
+        let mut progress_at = self.next_progress();
+        let mut leader_seen = Instant::now();
+        let mut leader_check = Instant::now() + LEADER_CHECK;
+        let mut behind = true;
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    return self.fail(status::stopped()).await;
+                }
+                () = self.responses.closed() => return Err(Gone),
+                request = requests.message() => match request {
+                    Ok(Some(request)) => self.request(request).await?,
+                    // The client has ended its side: etcd ends the stream too.
+                    Ok(None) | Err(_) => return Ok(()),
+                },
+                message = self.subscription.queue.recv() => match message {
+                    Some(message) => {
+                        if let Message::Events { watch_id, .. } = &message {
+                            busy.insert(*watch_id);
+                        }
+                        self.deliver(message).await?;
+                        // A busy queue must not starve the watchers that are behind.
+                        if behind {
+                            behind = self.catch_up().await?;
+                        }
+                    }
+                    None => return Ok(()),
+                },
+                () = std::future::ready(()), if behind => behind = self.catch_up().await?,
+                () = self.subscription.behind.notified() => behind = true,
+                () = tokio::time::sleep_until(progress_at) => {
+                    for (id, known) in &self.watchers {
+                        if known.progress_notify && !busy.contains(id) {
+                            self.options.store.hub.progress(self.subscription.id, Some(*id));
+                        }
+                    }
+                    busy.clear();
+                    progress_at = self.next_progress();
+                }
+                () = tokio::time::sleep_until(leader_check), if self.options.leader_patience.is_some() => {
+                    let now = Instant::now();
+                    leader_check = now + LEADER_CHECK;
+                    if self.options.consensus.view().leader.is_some() {
+                        leader_seen = now;
+                    } else if self.options.leader_patience.is_some_and(|patience| now - leader_seen > patience) {
+                        return self.fail(status::no_leader()).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_progress(&self) -> Instant {
+        Instant::now() + self.options.random.jitter(self.options.progress_interval, 0.1)
+    }
+
+    async fn request(&mut self, request: WatchRequest) -> Result<(), Gone> {
+        match request.request_union {
+            Some(RequestUnion::CreateRequest(create)) => self.create(create).await,
+            Some(RequestUnion::CancelRequest(cancel)) => {
+                let known = self.watchers.remove(&cancel.watch_id).is_some();
+                if known && self.options.store.hub.unwatch(self.subscription.id, cancel.watch_id) {
+                    self.drain_of(cancel.watch_id).await?;
+                    let revision = self.options.store.hub.revision();
+                    let response = WatchResponse {
+                        watch_id: cancel.watch_id,
+                        canceled: true,
+                        ..self.response(revision)
+                    };
+                    return self.send(response).await;
+                }
+                Ok(())
+            }
+            Some(RequestUnion::ProgressRequest(_)) => {
+                self.options.store.hub.progress(self.subscription.id, None);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Sends what is queued, except for a watcher that is no more.
+    async fn drain_of(&mut self, gone: i64) -> Result<(), Gone> {
+        while let Ok(message) = self.subscription.queue.try_recv() {
+            match &message {
+                Message::Events { watch_id, .. } | Message::Progress { watch_id, .. } if *watch_id == gone => {}
+                _ => self.deliver(message).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn create(&mut self, create: WatchCreateRequest) -> Result<(), Gone> {
+        let revision = self.options.store.hub.revision();
+        let filters: Vec<FilterType> = create.filters().collect();
+        // As in etcd: an empty key means the first of all, and then an empty end means only that.
+        let key = if create.key.is_empty() { Bytes::from_static(&[0]) } else { create.key };
+        let range = KeyRange::new(key, create.range_end);
+        if range.is_empty() {
+            return self
+                .refuse(revision, "mvcc: watcher range is empty".to_owned())
+                .await;
+        }
+        if create.start_revision < 0 {
+            return self.refuse(revision, Refusal::Compacted.to_string()).await;
+        }
+        let watch_id = if create.watch_id == 0 {
+            while self.watchers.contains_key(&self.next_id) {
+                self.next_id += 1;
+            }
+            self.next_id += 1;
+            self.next_id - 1
+        } else if self.watchers.contains_key(&create.watch_id) {
+            let reason = "mvcc: duplicate watch ID provided on the WatchStream";
+            return self.refuse(revision, reason.to_owned()).await;
+        } else {
+            create.watch_id
+        };
+        let response = WatchResponse {
+            watch_id,
+            created: true,
+            ..self.response(revision)
+        };
+        // Sent before the watcher exists, so before any of its events. What is published meanwhile is
+        // after `revision`, and the watcher begins there.
+        self.send(response).await?;
+        self.watchers.insert(
+            watch_id,
+            Known {
+                fragment: create.fragment,
+                progress_notify: create.progress_notify,
+            },
+        );
+        let first = if create.start_revision == 0 { revision + 1 } else { create.start_revision };
+        let interest = Interest {
+            range,
+            no_puts: filters.contains(&FilterType::Noput),
+            no_deletes: filters.contains(&FilterType::Nodelete),
+            previous: create.prev_kv,
+            start_revision: create.start_revision,
+        };
+        self.options
+            .store
+            .hub
+            .watch(self.subscription.id, watch_id, interest, first);
+        Ok(())
+    }
+
+    /// A watch that never was: created and canceled in one message.
+    async fn refuse(&self, revision: i64, reason: String) -> Result<(), Gone> {
+        self.send(WatchResponse {
+            watch_id: -1,
+            created: true,
+            canceled: true,
+            cancel_reason: reason,
+            ..self.response(revision)
+        })
+        .await
+    }
+
+    async fn deliver(&self, message: Message) -> Result<(), Gone> {
+        match message {
+            Message::Progress { watch_id, revision } => {
+                let response = WatchResponse {
+                    watch_id,
+                    ..self.response(revision)
+                };
+                self.send(response).await
+            }
+            Message::Events {
+                watch_id,
+                revision,
+                events,
+            } => self.send_events(watch_id, revision, events).await,
+        }
+    }
+
+    async fn send_events(&self, watch_id: i64, revision: i64, events: Vec<Event>) -> Result<(), Gone> {
+        let Some(known) = self.watchers.get(&watch_id) else {
+            // Cancelled while this was queued.
+            return Ok(());
+        };
+        let mut parts = if known.fragment {
+            fragments(events, self.options.fragment_bytes)
+        } else {
+            vec![events]
+        };
+        let last = parts.pop().unwrap_or_default();
+        for events in parts {
+            let response = WatchResponse {
+                watch_id,
+                events,
+                fragment: true,
+                ..self.response(revision)
+            };
+            self.send(response).await?;
+        }
+        let response = WatchResponse {
+            watch_id,
+            events: last,
+            ..self.response(revision)
+        };
+        self.send(response).await
+    }
+
+    /// Gives one watcher that is behind one page of events; says whether more may be behind.
+    async fn catch_up(&mut self) -> Result<bool, Gone> {
+        let hub = &self.options.store.hub;
+        let Some(work) = hub.catch_up(self.subscription.id, self.last_caught_up) else {
+            return Ok(false);
+        };
+        self.last_caught_up = work.watch_id;
+        let (watch_id, to) = (work.watch_id, work.to);
+        match self.page(work) {
+            Ok(Page::Events { events, next }) => {
+                if !events.is_empty() {
+                    self.send_events(watch_id, to, events).await?;
+                }
+                self.options
+                    .store
+                    .hub
+                    .caught_up(self.subscription.id, watch_id, next);
+                Ok(true)
+            }
+            Ok(Page::Compacted(compact_revision)) => {
+                self.options.store.hub.unwatch(self.subscription.id, watch_id);
+                self.watchers.remove(&watch_id);
+                // Header revision 0 and no reason, as etcd sends it.
+                let response = WatchResponse {
+                    watch_id,
+                    canceled: true,
+                    compact_revision,
+                    ..self.response(0)
+                };
+                self.send(response).await?;
+                Ok(true)
+            }
+            Err(status) => {
+                self.fail(status).await?;
+                Err(Gone)
+            }
+        }
+    }
+
+    fn page(&self, work: CatchUp) -> Result<Page, Status> {
+        let view = self.options.store.view();
+        let meta = Meta::read(&*view).map_err(|error| status::unreadable(&error))?;
+        if work.from < meta.compacted {
+            return Ok(Page::Compacted(meta.compacted));
+        }
+        if let Some(events) = work.recent {
+            return Ok(Page::Events {
+                events,
+                next: work.to + 1,
+            });
+        }
+        let page = history_page(
+            &*view,
+            &work.interest.range,
+            (work.from, work.to),
+            work.interest.previous,
+            PAGE,
+        )
+        .map_err(|error| status::unreadable(&error))?;
+        let events = page.events.iter().filter_map(|event| work.interest.pick(event));
+        Ok(Page::Events {
+            events: events.collect(),
+            next: page.next_revision,
+        })
+    }
+
+    fn response(&self, revision: i64) -> WatchResponse {
+        WatchResponse {
+            header: Some(ResponseHeader {
+                revision,
+                ..self.options.consensus.header(revision)
+            }),
+            ..WatchResponse::default()
+        }
+    }
+
+    async fn send(&self, response: WatchResponse) -> Result<(), Gone> {
+        self.responses.send(Ok(response)).await.map_err(|_| Gone)
+    }
+
+    async fn fail(&self, status: Status) -> Result<(), Gone> {
+        self.responses.send(Err(status)).await.map_err(|_| Gone)
+    }
+}
+
+enum Page {
+    Events { events: Vec<Event>, next: i64 },
+    Compacted(i64),
+}
+
+/// Cuts events into parts of at most `limit` bytes, or one event.
+fn fragments(events: Vec<Event>, limit: usize) -> Vec<Vec<Event>> {
+    let mut parts: Vec<Vec<Event>> = Vec::new();
+    let mut bytes = 0;
+    for event in events {
+        let size = event.encoded_len();
+        match parts.last_mut() {
+            Some(part) if bytes + size <= limit => {
+                part.push(event);
+                bytes += size;
+            }
+            _ => {
+                parts.push(vec![event]);
+                bytes = size;
+            }
+        }
+    }
+    parts
+}
