@@ -8,8 +8,8 @@ use crate::read::ReadError;
 use crate::refusal::{Error, Refusal};
 use crate::{alarm, compaction, lease, meta, txn};
 use proto::etcdserverpb::{
-    AlarmResponse, AlarmType, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse, LeaseRevokeResponse,
-    PutResponse, RequestOp, TxnResponse, request_op,
+    AlarmResponse, AlarmType, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse,
+    LeaseRevokeResponse, PutResponse, RequestOp, TxnResponse, request_op,
 };
 use proto::mvccpb::Event;
 

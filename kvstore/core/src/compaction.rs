@@ -72,10 +72,7 @@ pub fn compaction_step(view: &dyn Read, max_events: usize) -> Result<CompactionS
         let (kind, kv) = encoding::parse_history_value(value)?;
         if kind == Kind::Tombstone && position.revision < bound {
             batch.delete(Space::History, encoding::history_key(position));
-            batch.delete(
-                Space::Keys,
-                encoding::version_key(&kv.key, position.revision),
-            );
+            batch.delete(Space::Keys, encoding::version_key(&kv.key, position.revision));
         }
         delete_before(view, &kv.key, position.revision, &mut batch)?;
         cursor.advance()?;

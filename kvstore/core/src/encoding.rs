@@ -9,8 +9,8 @@
 
 use crate::read::{ReadError, Space};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use proto::mvccpb::KeyValue;
 use prost::Message as _;
+use proto::mvccpb::KeyValue;
 
 const PUT: u8 = 0;
 const TOMBSTONE: u8 = 1;

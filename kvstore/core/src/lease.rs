@@ -60,7 +60,9 @@ pub fn lease_keys(view: &dyn Read, id: i64) -> Result<Vec<Bytes>, ReadError> {
     let mut cursor = view.cursor(Space::LeaseKeys);
     cursor.seek(&prefix)?;
     while let Some((key, _)) = cursor.entry() {
-        let Some(key) = key.strip_prefix(&prefix) else { break };
+        let Some(key) = key.strip_prefix(&prefix) else {
+            break;
+        };
         found.push(Bytes::copy_from_slice(key));
         cursor.advance()?;
     }
@@ -80,7 +82,11 @@ pub fn grant(state: &mut Overlay<'_>, id: i64, ttl: i64) -> Result<i64, Error> {
         return Err(Refusal::LeaseExists.into());
     }
     let ttl = effective_ttl(ttl);
-    state.put(Space::Leases, id.to_be_bytes().to_vec(), ttl.to_be_bytes().to_vec());
+    state.put(
+        Space::Leases,
+        id.to_be_bytes().to_vec(),
+        ttl.to_be_bytes().to_vec(),
+    );
     Ok(ttl)
 }
 

@@ -1,11 +1,11 @@
 //! Scalars of the replicated state.
 
-use crate::read::{Read, ReadError, Space};
 use crate::overlay::Overlay;
+use crate::read::{Read, ReadError, Space};
 use bytes::Bytes;
+use prost::Message as _;
 use proto::etcdserverpb::AlarmResponse;
 use proto::membershippb::Attributes;
-use prost::Message as _;
 
 /// The version of the layout of all spaces; a store with another one is not opened.
 pub const FORMAT: u8 = 1;
@@ -57,9 +57,7 @@ pub const COMPACTION_DONE_KEY: &[u8] = COMPACTION_DONE;
 pub fn read_alarms(view: &dyn Read) -> Result<AlarmResponse, ReadError> {
     match view.get(Space::Meta, ALARMS)? {
         None => Ok(AlarmResponse::default()),
-        Some(bytes) => {
-            AlarmResponse::decode(bytes).map_err(|error| ReadError::corrupt(Space::Meta, error))
-        }
+        Some(bytes) => AlarmResponse::decode(bytes).map_err(|error| ReadError::corrupt(Space::Meta, error)),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Reading keys, now or at an earlier revision (etcd `server/etcdserver/txn/range.go`).
 
+use crate::count;
 use crate::encoding::{self, Kind, Position};
 use crate::key_range::KeyRange;
 use crate::meta::Meta;
 use crate::read::{Read, ReadError, Space};
 use crate::refusal::{Error, Refusal};
-use crate::count;
 use bytes::Bytes;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
@@ -35,7 +35,11 @@ pub fn range_at(
     meta: Meta,
     current: i64,
 ) -> Result<RangeOutcome, Error> {
-    let revision = if request.revision <= 0 { current } else { request.revision };
+    let revision = if request.revision <= 0 {
+        current
+    } else {
+        request.revision
+    };
     if revision > current {
         return Err(Refusal::FutureRevision.into());
     }
@@ -57,7 +61,11 @@ pub fn range_at(
     let mut kvs = if request.count_only {
         Vec::new()
     } else {
-        let take = if selection.is_plain() { selection.limit.saturating_add(1) } else { usize::MAX };
+        let take = if selection.is_plain() {
+            selection.limit.saturating_add(1)
+        } else {
+            usize::MAX
+        };
         if revision == current {
             live(view, &range, take)?
         } else {
@@ -103,7 +111,11 @@ impl<'a> Selection<'a> {
             Ok(0) | Err(_) => usize::MAX,
             Ok(limit) => limit,
         };
-        Self { request, limit, order }
+        Self {
+            request,
+            limit,
+            order,
+        }
     }
 
     /// Whether the first keys of the range are the answer: then only those are fetched.
@@ -119,7 +131,8 @@ impl<'a> Selection<'a> {
 
     fn filter(&self, kvs: &mut Vec<KeyValue>) {
         let r = self.request;
-        let within = |value: i64, min: i64, max: i64| (min == 0 || value >= min) && (max == 0 || value <= max);
+        let within =
+            |value: i64, min: i64, max: i64| (min == 0 || value >= min) && (max == 0 || value <= max);
         kvs.retain(|kv| {
             within(kv.mod_revision, r.min_mod_revision, r.max_mod_revision)
                 && within(kv.create_revision, r.min_create_revision, r.max_create_revision)

@@ -11,8 +11,8 @@ use crate::range::{range, range_at};
 use crate::read::{Read, Space};
 use crate::refusal::{Error, Refusal};
 use proto::etcdserverpb::{
-    DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RequestOp, ResponseHeader,
-    ResponseOp, TxnRequest, TxnResponse, request_op, response_op,
+    DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RequestOp,
+    ResponseHeader, ResponseOp, TxnRequest, TxnResponse, request_op, response_op,
 };
 use proto::mvccpb::Event;
 
@@ -34,7 +34,11 @@ pub fn txn(state: &mut Overlay<'_>, request: &TxnRequest) -> Result<(TxnResponse
 /// # Errors
 /// As [`range`].
 pub fn read_only_txn(view: &dyn Read, request: &TxnRequest) -> Result<TxnResponse, Error> {
-    let branch = if compare::all_hold(view, &request.compare)? { &request.success } else { &request.failure };
+    let branch = if compare::all_hold(view, &request.compare)? {
+        &request.success
+    } else {
+        &request.failure
+    };
     let succeeded = std::ptr::eq(branch, &request.success);
     let mut responses = Vec::with_capacity(branch.len());
     for op in branch {
@@ -119,7 +123,11 @@ struct Branch<'a> {
 impl<'a> Branch<'a> {
     fn choose(view: &dyn Read, request: &'a TxnRequest) -> Result<Self, Error> {
         let succeeded = compare::all_hold(view, &request.compare)?;
-        let ops = if succeeded { &request.success } else { &request.failure };
+        let ops = if succeeded {
+            &request.success
+        } else {
+            &request.failure
+        };
         let mut nested = Vec::new();
         for op in ops {
             if let Some(request_op::Request::RequestTxn(txn)) = &op.request {
@@ -144,7 +152,9 @@ impl<'a> Branch<'a> {
                 check_put(view, put)?;
             }
         }
-        self.nested.iter().try_for_each(|n| n.check(view, meta, check_put))
+        self.nested
+            .iter()
+            .try_for_each(|n| n.check(view, meta, check_put))
     }
 
     fn check_ranges(&self, view: &dyn Read, meta: Meta) -> Result<(), Error> {

@@ -276,7 +276,11 @@ impl Consensus {
 
     /// Asks the leader, wherever it is: `here` on this member, `there` on another. `FAILED_PRECONDITION`
     /// from either means "not the leader".
-    pub async fn at_leader<T, F, G>(&self, here: impl Fn() -> F, there: impl Fn(LeaderClient) -> G) -> Result<T, Status>
+    pub async fn at_leader<T, F, G>(
+        &self,
+        here: impl Fn() -> F,
+        there: impl Fn(LeaderClient) -> G,
+    ) -> Result<T, Status>
     where
         F: Future<Output = Result<T, Status>>,
         G: Future<Output = Result<T, Status>>,

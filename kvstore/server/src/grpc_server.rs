@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Incoming, Listener};
 use support::tls::ServerTls;
+use support::{Incoming, Listener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -47,7 +47,10 @@ impl Router {
         self
     }
 
-    async fn call(self: Arc<Self>, request: Request<hyper::body::Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn call(
+        self: Arc<Self>,
+        request: Request<hyper::body::Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
         let request = request.map(Body::new);
         let name = request.uri().path().split('/').nth(1).unwrap_or_default();
         match self.routes.get(name) {
@@ -56,7 +59,8 @@ impl Router {
                 Ok(Status::unimplemented(format!("unknown service {name}")).into_http())
             }
             None => {
-                let mut response = Response::new(Body::new(Full::new(Bytes::from_static(b"404 page not found\n"))));
+                let mut response =
+                    Response::new(Body::new(Full::new(Bytes::from_static(b"404 page not found\n"))));
                 *response.status_mut() = http::StatusCode::NOT_FOUND;
                 Ok(response)
             }

@@ -12,11 +12,7 @@ pub fn member_id(cluster_token: &str, name: &str) -> u64 {
 pub fn cluster_id(cluster_token: &str, initial: &[ClusterPeer]) -> u64 {
     let mut names: Vec<&str> = initial.iter().map(|peer| peer.name.as_str()).collect();
     names.sort_unstable();
-    hash(&[
-        cluster_token.as_bytes(),
-        b"/cluster/",
-        names.join(",").as_bytes(),
-    ])
+    hash(&[cluster_token.as_bytes(), b"/cluster/", names.join(",").as_bytes()])
 }
 
 /// The first eight bytes of a SHA-256; never zero, which etcd takes for "none".

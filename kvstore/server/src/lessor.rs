@@ -124,8 +124,13 @@ impl Lessor {
         let clock = self.lock();
         let clock = clock.as_ref().ok_or(Renewal::NotLeader)?;
         Ok(clock.leases.get(&id).map(|running| Remaining {
-            remaining: i64::try_from(running.deadline.saturating_duration_since(Instant::now()).as_secs())
-                .unwrap_or(i64::MAX),
+            remaining: i64::try_from(
+                running
+                    .deadline
+                    .saturating_duration_since(Instant::now())
+                    .as_secs(),
+            )
+            .unwrap_or(i64::MAX),
             granted: running.ttl,
         }))
     }

@@ -7,7 +7,9 @@
 //!   a member runs unchanged inside a simulation.
 
 #[cfg(not(tokio_unstable))]
-compile_error!("build with --cfg tokio_unstable (see .cargo/config.toml): a simulation is not repeatable without it");
+compile_error!(
+    "build with --cfg tokio_unstable (see .cargo/config.toml): a simulation is not repeatable without it"
+);
 
 mod applied_state;
 mod compactor;

@@ -10,7 +10,8 @@ use crate::peers::{MAX_PEER_MESSAGE, Peers};
 use crate::raft::{LogStore, PeerNode, Raft, RaftNetwork, RaftService, Runtime, StateMachine, SyncQueue};
 use crate::read_barrier::ReadBarrier;
 use crate::services::{
-    AuthService, ClusterService, KvService, LeaderService, LeaseService, MaintenanceService, Shared, WatchService,
+    AuthService, ClusterService, KvService, LeaderService, LeaseService, MaintenanceService, Shared,
+    WatchService,
 };
 use crate::store::Store;
 use kvstore_core::{Command, member_attributes};
@@ -51,10 +52,7 @@ pub enum MemberError {
     #[error("{0}")]
     Config(String),
     #[error("listening on {address}")]
-    Listen {
-        address: String,
-        source: std::io::Error,
-    },
+    Listen { address: String, source: std::io::Error },
     #[error("starting {what}")]
     Start {
         what: &'static str,
@@ -180,7 +178,11 @@ impl Member {
             duties,
         ));
         tasks.spawn(watch_health(raft.clone(), services.clone()));
-        tracing::info!(name = self.config.name, id = format!("{:x}", self.id), "ready to serve client requests");
+        tracing::info!(
+            name = self.config.name,
+            id = format!("{:x}", self.id),
+            "ready to serve client requests"
+        );
         let outcome = loop {
             tokio::select! {
                 biased;
@@ -289,7 +291,11 @@ impl Member {
     ) -> impl Future<Output = Result<(), MemberError>> + Send + 'static {
         // Between the two limits the client gets etcd's own error, above it gRPC's.
         let limit = self.config.max_request_bytes + (512 << 10);
-        let scheme = if self.config.peer_tls.is_some() { "https" } else { "http" };
+        let scheme = if self.config.peer_tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         let tls = self.config.client_tls.clone();
         async move {
             let (health, health_service) = tonic_health::server::health_reporter();

@@ -56,9 +56,9 @@ impl Peers {
     /// The shared connection for requests to the leader.
     pub fn leader(&self, id: u64, logged: &str) -> LeaderClient<Channel> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let channel = channels.entry(id).or_insert_with(|| {
-            support::grpc_channel(&self.env, &self.address(id, logged), self.tls.clone())
-        });
+        let channel = channels
+            .entry(id)
+            .or_insert_with(|| support::grpc_channel(&self.env, &self.address(id, logged), self.tls.clone()));
         LeaderClient::new(channel.clone())
             .max_decoding_message_size(MAX_PEER_MESSAGE)
             .max_encoding_message_size(MAX_PEER_MESSAGE)

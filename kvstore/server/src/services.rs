@@ -22,8 +22,8 @@ pub use watch::WatchService;
 use crate::config::MemberConfig;
 use crate::consensus::Consensus;
 use crate::read_barrier::ReadBarrier;
-use crate::store::Store;
 use crate::status;
+use crate::store::Store;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Random;
@@ -45,7 +45,6 @@ pub struct Shared {
     pub max_request_bytes: usize,
     pub progress_interval: Duration,
     pub election: Duration,
-    pub client_urls: Arc<Vec<String>>,
     /// Ends the streams when the member stops.
     pub cancel: CancellationToken,
 }
@@ -68,7 +67,6 @@ impl Shared {
             max_request_bytes: config.max_request_bytes,
             progress_interval: config.progress_interval,
             election: config.election_max,
-            client_urls: Arc::new(config.client_advertise.clone()),
             cancel,
         }
     }

@@ -141,7 +141,8 @@ impl Store {
             (Meta::read(&*view)?, applied_state::read(&*view)?)
         };
         self.hub.jump(meta.revision);
-        self.applied.send_replace(applied.log_id.unwrap_or_default().index);
+        self.applied
+            .send_replace(applied.log_id.unwrap_or_default().index);
         self.compaction_wanted.notify_one();
         Ok(())
     }

@@ -36,7 +36,11 @@ impl RaftLog {
     pub fn append(&self, entries: impl IntoIterator<Item = Entry>) -> Result<(), StorageError> {
         let mut batch = Batch::default();
         for entry in entries {
-            batch.put(Space::Log, key(entry.id.unwrap_or_default().index), encode_entry(&entry));
+            batch.put(
+                Space::Log,
+                key(entry.id.unwrap_or_default().index),
+                encode_entry(&entry),
+            );
         }
         self.engine.write(&batch)
     }

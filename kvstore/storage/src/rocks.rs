@@ -8,8 +8,8 @@ use crate::error::StorageError;
 use bytes::Bytes;
 use kvstore_core::{Batch, Cursor, FORMAT, Read, ReadError, Space};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, Options,
-    SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    Options, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};

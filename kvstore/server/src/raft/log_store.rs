@@ -4,9 +4,9 @@ use super::convert::{entry_in, entry_out, log_id_in, log_id_out, vote_in, vote_o
 use super::sync_queue::SyncQueue;
 use super::types::TypeConfig;
 use kvstore_storage::RaftLog;
+use openraft::OptionalSend;
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use openraft::OptionalSend;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -85,7 +85,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = EntryOf<TypeConfig>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.log.append(entries.into_iter().map(|entry| entry_out(&entry)))?;
+        self.log
+            .append(entries.into_iter().map(|entry| entry_out(&entry)))?;
         self.syncs.push(callback).await
     }
 

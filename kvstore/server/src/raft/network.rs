@@ -1,8 +1,6 @@
 //! openraft's network: our raft service on the other members.
 
-use super::convert::{
-    entry_out, log_id_in, log_id_out, vote_in, vote_out,
-};
+use super::convert::{entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use super::state_machine::SnapshotData;
 use super::types::{PeerNode, TypeConfig};
 use crate::peers::Peers;
@@ -11,8 +9,8 @@ use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RPCTypes};
 use proto::raftpb;
@@ -74,9 +72,7 @@ impl Connection {
     ) -> Result<T, RPCError<TypeConfig>> {
         match tokio::time::timeout(timeout, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) if status.code() == Code::Unavailable => {
-                Err(Unreachable::new(&status).into())
-            }
+            Ok(Err(status)) if status.code() == Code::Unavailable => Err(Unreachable::new(&status).into()),
             Ok(Err(status)) => Err(NetworkError::new(&status).into()),
             Err(_) => {
                 // A connection that swallowed a segment never recovers: take a new one.
@@ -105,7 +101,11 @@ impl Connection {
         };
         let mut client = self.client.clone();
         let call = async move {
-            if pre { client.pre_vote(message).await } else { client.vote(message).await }
+            if pre {
+                client.pre_vote(message).await
+            } else {
+                client.vote(message).await
+            }
         };
         let answer = self.call(RPCTypes::Vote, option.soft_ttl(), call).await?;
         Ok(VoteResponse {
@@ -143,7 +143,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             }
             Some(Answer::Conflict(_)) => AppendEntriesResponse::Conflict,
             Some(Answer::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote_in(Some(vote))),
-            None => return Err(NetworkError::new(&Status::internal("append answer without a result")).into()),
+            None => {
+                return Err(NetworkError::new(&Status::internal("append answer without a result")).into());
+            }
         })
     }
 
@@ -186,7 +188,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         });
         let mut client = self.client.clone();
         let send = async move { client.snapshot(futures::stream::iter(chunks)).await };
-        let send = self.call(RPCTypes::InstallSnapshot, SNAPSHOT_TIMEOUT, send).fuse();
+        let send = self
+            .call(RPCTypes::InstallSnapshot, SNAPSHOT_TIMEOUT, send)
+            .fuse();
         let send = std::pin::pin!(send);
         let cancel = std::pin::pin!(cancel);
         tokio::select! {

@@ -5,7 +5,9 @@ use super::state_machine::SnapshotData;
 use super::types::{Raft, Runtime, TypeConfig};
 use kvstore_storage::StateDump;
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
 use proto::raftpb::raft_server;
 use proto::raftpb::{self, append_response};
 use support::Random;
@@ -75,9 +77,7 @@ impl raft_server::Raft for RaftService {
             AppendEntriesResponse::Conflict => append_response::Result::Conflict(raftpb::Blank {}),
             AppendEntriesResponse::HigherVote(vote) => append_response::Result::HigherVote(vote_out(&vote)),
         };
-        Ok(Response::new(raftpb::AppendResponse {
-            result: Some(result),
-        }))
+        Ok(Response::new(raftpb::AppendResponse { result: Some(result) }))
     }
 
     async fn vote(
@@ -136,11 +136,8 @@ impl raft_server::Raft for RaftService {
         request: Request<raftpb::TransferLeaderRequest>,
     ) -> Result<Response<raftpb::TransferLeaderResponse>, Status> {
         let message = request.into_inner();
-        let request = TransferLeaderRequest::new(
-            vote_in(message.from),
-            message.to,
-            message.last_log.map(log_id_in),
-        );
+        let request =
+            TransferLeaderRequest::new(vote_in(message.from), message.to, message.last_log.map(log_id_in));
         let answer = self
             .seeded(self.raft.handle_transfer_leader(request))
             .await

@@ -2,40 +2,15 @@
 
 use super::Shared;
 use proto::etcdserverpb::{
-    AuthDisableRequest,
-    AuthDisableResponse,
-    AuthEnableRequest,
-    AuthEnableResponse,
-    AuthRoleAddRequest,
-    AuthRoleAddResponse,
-    AuthRoleDeleteRequest,
-    AuthRoleDeleteResponse,
-    AuthRoleGetRequest,
-    AuthRoleGetResponse,
-    AuthRoleGrantPermissionRequest,
-    AuthRoleGrantPermissionResponse,
-    AuthRoleListRequest,
-    AuthRoleListResponse,
-    AuthRoleRevokePermissionRequest,
-    AuthRoleRevokePermissionResponse,
-    AuthStatusRequest,
-    AuthStatusResponse,
-    AuthUserAddRequest,
-    AuthUserAddResponse,
-    AuthUserChangePasswordRequest,
-    AuthUserChangePasswordResponse,
-    AuthUserDeleteRequest,
-    AuthUserDeleteResponse,
-    AuthUserGetRequest,
-    AuthUserGetResponse,
-    AuthUserGrantRoleRequest,
-    AuthUserGrantRoleResponse,
-    AuthUserListRequest,
-    AuthUserListResponse,
-    AuthUserRevokeRoleRequest,
-    AuthUserRevokeRoleResponse,
-    AuthenticateRequest,
-    AuthenticateResponse,
+    AuthDisableRequest, AuthDisableResponse, AuthEnableRequest, AuthEnableResponse, AuthRoleAddRequest,
+    AuthRoleAddResponse, AuthRoleDeleteRequest, AuthRoleDeleteResponse, AuthRoleGetRequest,
+    AuthRoleGetResponse, AuthRoleGrantPermissionRequest, AuthRoleGrantPermissionResponse,
+    AuthRoleListRequest, AuthRoleListResponse, AuthRoleRevokePermissionRequest,
+    AuthRoleRevokePermissionResponse, AuthStatusRequest, AuthStatusResponse, AuthUserAddRequest,
+    AuthUserAddResponse, AuthUserChangePasswordRequest, AuthUserChangePasswordResponse,
+    AuthUserDeleteRequest, AuthUserDeleteResponse, AuthUserGetRequest, AuthUserGetResponse,
+    AuthUserGrantRoleRequest, AuthUserGrantRoleResponse, AuthUserListRequest, AuthUserListResponse,
+    AuthUserRevokeRoleRequest, AuthUserRevokeRoleResponse, AuthenticateRequest, AuthenticateResponse,
     auth_server,
 };
 use tonic::{Request, Response, Status};
@@ -62,7 +37,9 @@ impl auth_server::Auth for AuthService {
         &self,
         _request: Request<AuthEnableRequest>,
     ) -> Result<Response<AuthEnableResponse>, Status> {
-        Err(Status::failed_precondition("etcdserver: root user does not exist"))
+        Err(Status::failed_precondition(
+            "etcdserver: root user does not exist",
+        ))
     }
 
     async fn auth_disable(

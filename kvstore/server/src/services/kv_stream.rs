@@ -19,7 +19,9 @@ const FIRST_CHUNK: i64 = 10;
 pub async fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream, Status> {
     let by_key = request.sort_target() == SortTarget::Key && request.sort_order() != SortOrder::Descend;
     if !by_key {
-        return Err(Status::unimplemented("RangeStream does not support custom sort orders"));
+        return Err(Status::unimplemented(
+            "RangeStream does not support custom sort orders",
+        ));
     }
     let bounds = [
         request.min_mod_revision,
@@ -28,7 +30,9 @@ pub async fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream,
         request.max_create_revision,
     ];
     if bounds.iter().any(|bound| *bound != 0) {
-        return Err(Status::unimplemented("RangeStream does not support revision filters"));
+        return Err(Status::unimplemented(
+            "RangeStream does not support revision filters",
+        ));
     }
     let limit = request.limit;
     let mut page = request.clone();
@@ -70,7 +74,11 @@ pub async fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream,
             let (Ok(()), false, Some(last_key)) = (sender.send(Ok(message)).await, finished, last_key) else {
                 return;
             };
-            keys = if bytes * 2 <= shared.max_request_bytes { keys * 2 } else { (keys / 2).max(1) };
+            keys = if bytes * 2 <= shared.max_request_bytes {
+                keys * 2
+            } else {
+                (keys / 2).max(1)
+            };
             page.key = [&last_key[..], &[0]].concat().into();
             page.limit = chunk_limit(if limit > 0 { limit - sent } else { 0 }, keys);
             chunk = match kv::answer_range(&shared, &page).await {

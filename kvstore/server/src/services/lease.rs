@@ -137,11 +137,13 @@ impl lease_server::Lease for LeaseService {
                 let Ok(Some(request)) = request else { return };
                 // As in etcd, the header is taken before the renewal.
                 let header = shared.consensus.header(shared.store.hub.revision());
-                let answer = renew(&shared, request.id).await.map(|ttl| LeaseKeepAliveResponse {
-                    header: Some(header),
-                    id: request.id,
-                    ttl,
-                });
+                let answer = renew(&shared, request.id)
+                    .await
+                    .map(|ttl| LeaseKeepAliveResponse {
+                        header: Some(header),
+                        id: request.id,
+                        ttl,
+                    });
                 let failed = answer.is_err();
                 if sender.send(answer).await.is_err() || failed {
                     return;
@@ -176,8 +178,8 @@ impl lease_server::Lease for LeaseService {
             response.granted_ttl = lease.granted;
             if request.keys {
                 self.shared.barrier.wait().await?;
-                response.keys = lease_keys(&*self.shared.store.view(), id)
-                    .map_err(|error| status::unreadable(&error))?;
+                response.keys =
+                    lease_keys(&*self.shared.store.view(), id).map_err(|error| status::unreadable(&error))?;
             }
         }
         Ok(Response::new(response))
@@ -190,7 +192,10 @@ impl lease_server::Lease for LeaseService {
         let leases = leases(&*self.shared.store.view()).map_err(|error| status::unreadable(&error))?;
         Ok(Response::new(LeaseLeasesResponse {
             header: Some(self.shared.consensus.header(self.shared.store.hub.revision())),
-            leases: leases.into_iter().map(|lease| LeaseStatus { id: lease.id }).collect(),
+            leases: leases
+                .into_iter()
+                .map(|lease| LeaseStatus { id: lease.id })
+                .collect(),
         }))
     }
 }

@@ -7,8 +7,8 @@ use kvstore_core::{Command, Meta, alarms, hash_kv};
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse,
-    HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse, SnapshotRequest,
-    SnapshotResponse, StatusRequest, StatusResponse, maintenance_server,
+    HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse,
+    SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse, maintenance_server,
 };
 use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,7 +36,9 @@ impl maintenance_server::Maintenance for MaintenanceService {
         if request.action() == AlarmAction::Get {
             let view = self.shared.store.view();
             let raised = alarms(&*view).map_err(|error| status::unreadable(&error))?;
-            let revision = Meta::read(&*view).map_err(|error| status::unreadable(&error))?.revision;
+            let revision = Meta::read(&*view)
+                .map_err(|error| status::unreadable(&error))?
+                .revision;
             let wanted = raised
                 .into_iter()
                 .filter(|alarm| request.alarm == 0 || alarm.alarm == request.alarm);
@@ -109,7 +111,9 @@ impl maintenance_server::Maintenance for MaintenanceService {
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
         let view = self.shared.store.view();
         let crc = hash_kv(&*view, request.get_ref().revision).map_err(|error| status::failed(&error))?;
-        let revision = Meta::read(&*view).map_err(|error| status::unreadable(&error))?.revision;
+        let revision = Meta::read(&*view)
+            .map_err(|error| status::unreadable(&error))?
+            .revision;
         Ok(Response::new(HashKvResponse {
             header: Some(self.shared.consensus.header(revision)),
             hash: crc.hash,

@@ -39,7 +39,10 @@ pub fn decode_reply(command: &Command, answer: ProposeResponse) -> Result<Reply,
             None => Err(Status::unknown(answer.refusal)),
         };
     }
-    fn parse<M: Message + Default>(answer: &ProposeResponse, wrap: fn(M) -> Response) -> Result<Reply, Status> {
+    fn parse<M: Message + Default>(
+        answer: &ProposeResponse,
+        wrap: fn(M) -> Response,
+    ) -> Result<Reply, Status> {
         M::decode(answer.response.clone())
             .map(|message| Ok(wrap(message)))
             .map_err(|error| Status::internal(format!("the leader's reply: {error}")))

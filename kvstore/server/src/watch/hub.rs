@@ -193,7 +193,11 @@ impl WatchHub {
     /// Adds a watcher that wants every event from `first` on.
     pub fn watch(&self, stream: u64, watch_id: i64, interest: Interest, first: i64) {
         let mut state = self.lock();
-        let place = if first > state.revision { Place::Synced } else { Place::Behind(first) };
+        let place = if first > state.revision {
+            Place::Synced
+        } else {
+            Place::Behind(first)
+        };
         if place == Place::Synced {
             state.index.insert(&interest.range, (stream, watch_id));
         }
@@ -276,7 +280,9 @@ impl WatchHub {
                 Err(TrySendError::Full(_)) => {
                     if let Some(watcher) = stream.watchers.get_mut(&watch_id) {
                         watcher.place = Place::Behind(first);
-                        state.index.remove(&watcher.interest.range, &(stream_id, watch_id));
+                        state
+                            .index
+                            .remove(&watcher.interest.range, &(stream_id, watch_id));
                     }
                     stream.behind.notify_one();
                 }
@@ -306,7 +312,9 @@ impl WatchHub {
             for (watch_id, watcher) in &mut stream.watchers {
                 if watcher.place == Place::Synced && watcher.first <= revision {
                     watcher.place = Place::Behind(next.max(watcher.first));
-                    state.index.remove(&watcher.interest.range, &(*stream_id, *watch_id));
+                    state
+                        .index
+                        .remove(&watcher.interest.range, &(*stream_id, *watch_id));
                 }
             }
             stream.behind.notify_one();
@@ -328,7 +336,10 @@ impl WatchHub {
         let recent = match state.ring.front() {
             Some(oldest) if oldest.revision <= from => {
                 let start = state.ring.partition_point(|published| published.revision < from);
-                let events = state.ring.range(start..).flat_map(|published| published.events.iter());
+                let events = state
+                    .ring
+                    .range(start..)
+                    .flat_map(|published| published.events.iter());
                 Some(events.filter_map(|event| interest.pick(event)).collect())
             }
             _ => None,

@@ -153,7 +153,13 @@ impl WatchStream {
             Some(RequestUnion::CreateRequest(create)) => self.create(create).await,
             Some(RequestUnion::CancelRequest(cancel)) => {
                 let known = self.watchers.remove(&cancel.watch_id).is_some();
-                if known && self.options.store.hub.unwatch(self.subscription.id, cancel.watch_id) {
+                if known
+                    && self
+                        .options
+                        .store
+                        .hub
+                        .unwatch(self.subscription.id, cancel.watch_id)
+                {
                     self.drain_of(cancel.watch_id).await?;
                     let revision = self.options.store.hub.revision();
                     let response = WatchResponse {
@@ -177,7 +183,8 @@ impl WatchStream {
     async fn drain_of(&mut self, gone: i64) -> Result<(), Gone> {
         while let Ok(message) = self.subscription.queue.try_recv() {
             match &message {
-                Message::Events { watch_id, .. } | Message::Progress { watch_id, .. } if *watch_id == gone => {}
+                Message::Events { watch_id, .. } | Message::Progress { watch_id, .. }
+                    if *watch_id == gone => {}
                 _ => self.deliver(message).await?,
             }
         }
@@ -188,7 +195,11 @@ impl WatchStream {
         let revision = self.options.store.hub.revision();
         let filters: Vec<FilterType> = create.filters().collect();
         // As in etcd: an empty key means the first of all, and then an empty end means only that.
-        let key = if create.key.is_empty() { Bytes::from_static(&[0]) } else { create.key };
+        let key = if create.key.is_empty() {
+            Bytes::from_static(&[0])
+        } else {
+            create.key
+        };
         let range = KeyRange::new(key, create.range_end);
         if range.is_empty() {
             return self
@@ -225,7 +236,11 @@ impl WatchStream {
                 progress_notify: create.progress_notify,
             },
         );
-        let first = if create.start_revision == 0 { revision + 1 } else { create.start_revision };
+        let first = if create.start_revision == 0 {
+            revision + 1
+        } else {
+            create.start_revision
+        };
         let interest = Interest {
             range,
             no_puts: filters.contains(&FilterType::Noput),
