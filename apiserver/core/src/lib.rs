@@ -5,6 +5,7 @@
 //! objects come in as arguments.
 
 pub mod admission;
+pub mod apply;
 pub mod authorization;
 pub mod continue_token;
 pub mod conversion;

@@ -94,6 +94,13 @@ const RENAMED: [(&str, &str, &str); 15] = [
     ("", "xKubernetesValidations", "x-kubernetes-validations"),
 ];
 
+/// Keys of map lists that have a default, as JSON.
+const DEFAULTS: [(&str, &str, &str); 3] = [
+    ("core.v1.ContainerPort", "protocol", "\"TCP\""),
+    ("core.v1.ServicePort", "protocol", "\"TCP\""),
+    ("core.v1.LocalObjectReference", "name", "\"\""),
+];
+
 pub fn run(facts: &Path, root: &Path) -> anyhow::Result<()> {
     let data = root.join("proto/kubeschema/data");
     let presence = std::fs::read_to_string(data.join("presence.txt")).context("reading presence.txt")?;
@@ -192,6 +199,10 @@ fn schema(
             }
             if let Some(hint) = hints.and_then(|h| h.get(json)).and_then(Value::as_object) {
                 write_hints(&mut out, hint)?;
+            }
+            let default = DEFAULTS.iter().find(|(n, f, _)| n == name && *f == json);
+            if let Some((_, _, default)) = default {
+                write!(out, " df={default}")?;
             }
             out.push('\n');
         }

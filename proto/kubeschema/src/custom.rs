@@ -45,7 +45,9 @@ fn object_def(
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
         for (name, property) in properties {
             let ty = field_type(table, property, &format!("{path}.{name}"), depth + 1);
-            fields.push(field(name.clone(), ty));
+            let mut new = field(name.clone(), ty);
+            new.default = property.get("default").cloned();
+            fields.push(new);
         }
     }
     if resource {
@@ -80,6 +82,7 @@ fn field(name: String, ty: Type) -> Field {
         presence: Presence::Optional,
         strategy: Strategy::default(),
         merge_key: None,
+        default: None,
     }
 }
 

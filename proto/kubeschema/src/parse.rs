@@ -96,6 +96,7 @@ fn parse_line(def: &mut TypeDef, line: &'static str, ids: &BTreeMap<&'static str
         presence: Presence::NonZero,
         strategy: Strategy::default(),
         merge_key: None,
+        default: None,
     };
     for word in words {
         parse_mark(&mut field, word);
@@ -138,6 +139,7 @@ fn parse_mark(field: &mut Field, word: &'static str) {
             };
         }
         Some(("pk", key)) => field.merge_key = Some(Cow::Borrowed(key)),
+        Some(("df", json)) => field.default = serde_json::from_str(json).ok(),
         _ => {}
     }
 }
@@ -204,6 +206,7 @@ fn finish(table: &mut Table) {
                     presence: Presence::NonZero,
                     strategy: Strategy::default(),
                     merge_key: None,
+                    default: None,
                 });
             }
         }

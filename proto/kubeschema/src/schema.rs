@@ -131,7 +131,8 @@ pub enum Presence {
     NonZero,
     /// absent and zero differ
     Optional,
-    /// written also when zero
+    /// written also when zero; an object with it is a plain struct in Go and never absent there,
+    /// a list or map is printed as null when it is absent
     Always,
 }
 
@@ -151,6 +152,8 @@ pub struct Field {
     pub presence: Presence,
     pub strategy: Strategy,
     pub merge_key: Option<Name>,
+    /// of a key field of a map list: what an item without it counts as
+    pub default: Option<Value>,
 }
 
 /// One field of a message, in the protobuf view.
