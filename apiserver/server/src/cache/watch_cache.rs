@@ -1,0 +1,236 @@
+//! The objects of one resource and the recent changes to them.
+
+use super::{Change, Entry, Event, Filter};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+/// Changes waiting for one watcher. At a thousand changes a second it is a second of silence; then the watcher is
+/// dropped, and its client starts again from what it saw last.
+const WATCHER_QUEUE: usize = 1024;
+/// Changes kept for watches that start in the past: at least, at most, and for how long (upstream's numbers
+/// but the first: cacher/watch_cache.go).
+const RING_MIN: usize = 1000;
+const RING_MAX: usize = 102_400;
+const RING_AGE: Duration = Duration::from_secs(75);
+/// While somebody waits for a revision the store is asked this often how far the watch is.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum CacheError {
+    /// The revision is older than the kept history.
+    #[error("too old resource version: {wanted} ({oldest})")]
+    TooOld { wanted: i64, oldest: i64 },
+    #[error("the cache didn't reach revision {wanted} in time, it is at {current}")]
+    Behind { wanted: i64, current: i64 },
+    #[error("the cache isn't filled yet")]
+    NotReady,
+}
+
+/// Where a watch starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// With everything that is there now.
+    Snapshot,
+    /// With the first change after this revision.
+    After(i64),
+}
+
+/// A watch's beginning and the queue of what follows.
+pub(crate) struct Subscription {
+    pub initial: Vec<(Change, Arc<Event>)>,
+    /// Everything up to here is in `initial`.
+    pub revision: i64,
+    /// Closed when the watcher was too slow or the cache lost its history.
+    pub queue: mpsc::Receiver<(Change, Arc<Event>)>,
+}
+
+pub(crate) struct WatchCache {
+    /// All store keys of the resource begin with this.
+    pub(crate) prefix: String,
+    state: RwLock<State>,
+    revision: watch::Sender<i64>,
+    pub(super) progress_wanted: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Arc<Entry>>,
+    ring: VecDeque<(Instant, Arc<Event>)>,
+    /// All changes after this revision are in the ring.
+    history_after: i64,
+    revision: i64,
+    watchers: Vec<Watcher>,
+}
+
+struct Watcher {
+    filter: Arc<Filter>,
+    queue: mpsc::Sender<(Change, Arc<Event>)>,
+}
+
+impl WatchCache {
+    pub(super) fn new(prefix: String) -> Self {
+        Self {
+            prefix,
+            state: RwLock::default(),
+            revision: watch::Sender::new(0),
+            progress_wanted: Notify::new(),
+        }
+    }
+
+    /// Everything up to this revision is here; 0 before the first fill.
+    pub(crate) fn revision(&self) -> i64 {
+        *self.revision.borrow()
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Arc<Entry>> {
+        self.read(|state| state.objects.get(key).cloned())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.read(|state| state.objects.len())
+    }
+
+    /// The entries that match, in key order, and the revision they are of.
+    pub(crate) fn list(&self, filter: &Filter) -> (Vec<Arc<Entry>>, i64) {
+        self.read(|state| {
+            let matching = state.range(filter).filter(|entry| filter.matches(entry)).cloned().collect();
+            (matching, state.revision)
+        })
+    }
+
+    /// Begins a watch; nothing is missed between `initial` and the queue.
+    pub(crate) fn subscribe(&self, start: Start, filter: Filter) -> Result<Subscription, CacheError> {
+        let filter = Arc::new(filter);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let initial = match start {
+            Start::Snapshot => state
+                .range(&filter)
+                .filter(|entry| filter.matches(entry))
+                .map(|entry| (Change::Added, Arc::new(Event::initial(Arc::clone(entry)))))
+                .collect(),
+            Start::After(revision) => {
+                if revision < state.history_after {
+                    return Err(CacheError::TooOld { wanted: revision, oldest: state.history_after });
+                }
+                let first = state.ring.partition_point(|(_, event)| event.revision <= revision);
+                state
+                    .ring
+                    .range(first..)
+                    .filter_map(|(_, event)| Some((event.change_for(&filter)?, Arc::clone(event))))
+                    .collect()
+            }
+        };
+        let (sender, queue) = mpsc::channel(WATCHER_QUEUE);
+        state.watchers.push(Watcher { filter, queue: sender });
+        Ok(Subscription { initial, revision: state.revision, queue })
+    }
+
+    /// Waits for the first fill.
+    pub(crate) async fn ready(&self, within: Duration) -> Result<(), CacheError> {
+        self.wait_until(1, within).await.map_err(|_| CacheError::NotReady)
+    }
+
+    /// Waits until everything up to `wanted` is here.
+    pub(crate) async fn wait_until(&self, wanted: i64, within: Duration) -> Result<(), CacheError> {
+        let deadline = Instant::now() + within;
+        let mut revision = self.revision.subscribe();
+        loop {
+            let current = *revision.borrow_and_update();
+            if current >= wanted {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(CacheError::Behind { wanted, current });
+            }
+            self.progress_wanted.notify_one();
+            let pause = Instant::now() + PROGRESS_INTERVAL;
+            tokio::select! {
+                biased;
+                // The sender lives as long as the cache.
+                _ = revision.changed() => {}
+                () = tokio::time::sleep_until(pause.min(deadline)) => {}
+            }
+        }
+    }
+
+    /// Replaces everything after a gap in the history: watchers are let go, their clients start over.
+    pub(super) fn fill(&self, objects: BTreeMap<String, Arc<Entry>>, revision: i64) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        *state = State { objects, history_after: revision, revision, ..State::default() };
+        drop(state);
+        self.revision.send_replace(revision);
+    }
+
+    /// Applies changes in order and hands them to the watchers. `entry` `None` deletes.
+    pub(super) fn apply(&self, changes: Vec<(String, i64, Option<Entry>)>, revision: i64) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        for (key, changed_at, entry) in changes {
+            let current = entry.map(Arc::new);
+            let previous = match &current {
+                Some(entry) => state.objects.insert(key, Arc::clone(entry)),
+                None => state.objects.remove(&key),
+            };
+            if current.is_none() && previous.is_none() {
+                continue;
+            }
+            let event = Arc::new(Event::new(changed_at, current, previous));
+            state.remember(now, Arc::clone(&event));
+            state.watchers.retain(|watcher| match event.change_for(&watcher.filter) {
+                // Full: too slow. Closed: gone. Either way it is no longer a watcher.
+                Some(change) => watcher.queue.try_send((change, Arc::clone(&event))).is_ok(),
+                None => !watcher.queue.is_closed(),
+            });
+        }
+        state.revision = state.revision.max(revision);
+        let revision = state.revision;
+        drop(state);
+        // Only now: who sees the revision finds its events in the queues.
+        self.revision.send_replace(revision);
+    }
+
+    pub(super) fn progress(&self, revision: i64) {
+        self.apply(Vec::new(), revision);
+    }
+
+    /// Ends all watches, at shutdown.
+    pub(super) fn close(&self) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).watchers.clear();
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    /// The part of the key space that `filter` can match.
+    fn range(&self, filter: &Filter) -> impl Iterator<Item = &Arc<Entry>> {
+        let start = filter.namespace.as_ref().map(|namespace| format!("{namespace}/"));
+        let end = filter.namespace.as_ref().map(|namespace| format!("{namespace}0"));
+        let lower = start.map_or(Bound::Unbounded, Bound::Included);
+        let upper = end.map_or(Bound::Unbounded, Bound::Excluded);
+        self.objects.range::<String, _>((lower, upper)).map(|(_, entry)| entry)
+    }
+
+    fn remember(&mut self, now: Instant, event: Arc<Event>) {
+        self.ring.push_back((now, event));
+        while self.ring.len() > RING_MIN {
+            let Some((at, oldest)) = self.ring.front() else { break };
+            if self.ring.len() <= RING_MAX && now.duration_since(*at) < RING_AGE {
+                break;
+            }
+            let dropped = oldest.revision;
+            self.ring.pop_front();
+            // A revision is dropped whole, or a watch could start in its middle.
+            while self.ring.front().is_some_and(|(_, event)| event.revision == dropped) {
+                self.ring.pop_front();
+            }
+            self.history_after = dropped;
+        }
+    }
+}
