@@ -15,6 +15,7 @@ mod adoption;
 mod config;
 mod deployment;
 mod discovery;
+mod endpoints;
 mod garbage_collector;
 mod manager;
 mod namespace;

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::deployment::DeploymentController;
+use crate::endpoints::{EndpointSliceController, EndpointSliceMirroringController, EndpointsController};
 use crate::garbage_collector::GarbageCollector;
 use crate::namespace::NamespaceController;
 use crate::pod_gc::PodGcController;
@@ -34,6 +35,11 @@ pub(crate) fn controllers(
     chosen.add("garbage-collector-controller", || Arc::new(GarbageCollector::new(client, env)));
     chosen.add("pod-garbage-collector-controller", || {
         Arc::new(PodGcController::new(informers, config.terminated_pod_gc_threshold))
+    });
+    chosen.add("endpoints-controller", || Arc::new(EndpointsController::new(informers)));
+    chosen.add("endpointslice-controller", || Arc::new(EndpointSliceController::new(informers)));
+    chosen.add("endpointslice-mirroring-controller", || {
+        Arc::new(EndpointSliceMirroringController::new(informers))
     });
     chosen.all
 }
