@@ -19,6 +19,8 @@ mod endpoints;
 mod garbage_collector;
 mod manager;
 mod namespace;
+mod node_ipam;
+mod node_lifecycle;
 mod object;
 mod pod_gc;
 mod pod_state;
@@ -30,6 +32,7 @@ mod root_ca;
 mod runner;
 mod selector;
 mod serviceaccount;
+mod taint_eviction;
 #[cfg(test)]
 mod testing;
 
