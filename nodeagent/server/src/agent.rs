@@ -94,7 +94,10 @@ impl NodeAgent {
             },
         )?;
         let services: Informer<Service> = Informer::all(Api::all(client.clone()), &env);
-        let resolv = host.read_file(Path::new("/etc/resolv.conf")).await.unwrap_or_default();
+        let resolv = host
+            .read_file(Path::new("/etc/resolv.conf"))
+            .await
+            .unwrap_or_default();
         let context = Arc::new(Context {
             recorder: EventRecorder::new(client.clone(), &env, "kubelet", Some(&config.node_name)),
             objects: Objects::new(client.clone()),
@@ -176,7 +179,11 @@ async fn forever(task: impl Future<Output = ()>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When containerd cannot be started, or as [`NodeAgent::run`].
-pub async fn run_on_linux(config: NodeAgentConfig, env: Env, cancel: CancellationToken) -> anyhow::Result<()> {
+pub async fn run_on_linux(
+    config: NodeAgentConfig,
+    env: Env,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
     let containerd = Containerd::new(&config).context("configuring containerd")?;
     let runtime = Arc::new(CriRuntime::new(containerd.socket()));
     let host = Arc::new(LinuxHost::new(&config, &env));
