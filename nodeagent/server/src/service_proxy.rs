@@ -16,6 +16,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kubeclient::Store;
 use nodeagent_core::{ProxyInput, Ruleset, plan_proxy};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 use support::{Backoff, Env};
 use tokio_util::sync::CancellationToken;
@@ -42,20 +43,20 @@ pub struct ServiceProxyConfig {
     pub served_locally: Vec<Ipv4Addr>,
 }
 
-pub struct ServiceProxy<S> {
+pub struct ServiceProxy {
     config: ServiceProxyConfig,
     services: Store<Service>,
     slices: Store<EndpointSlice>,
-    sink: S,
+    sink: Arc<dyn RulesetSink>,
     env: Env,
 }
 
-impl<S: RulesetSink> ServiceProxy<S> {
+impl ServiceProxy {
     pub fn new(
         config: ServiceProxyConfig,
         services: Store<Service>,
         slices: Store<EndpointSlice>,
-        sink: S,
+        sink: Arc<dyn RulesetSink>,
         env: Env,
     ) -> Self {
         Self {
@@ -122,7 +123,7 @@ impl<S: RulesetSink> ServiceProxy<S> {
     }
 }
 
-impl<S> std::fmt::Debug for ServiceProxy<S> {
+impl std::fmt::Debug for ServiceProxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServiceProxy")
             .field("config", &self.config)
