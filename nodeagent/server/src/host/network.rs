@@ -48,7 +48,6 @@ impl PodNetworkFiles {
                     "type": "bridge",
                     "bridge": "cni0",
                     "isGateway": true,
-                    "isDefaultGateway": true,
                     "forceAddress": true,
                     "hairpinMode": true,
                     "promiscMode": false,
