@@ -39,15 +39,49 @@ fn ran_in_a_namespace(test: &str) -> bool {
         .env(INSIDE, &name)
         .status()
         .expect("nsenter");
+    end_leftovers(&name);
     ip(&["netns", "del", &name]);
     assert!(status.success(), "{test} failed inside its namespace");
     true
 }
 
+/// A test that failed leaves a runtime, pods and mounts behind: all in its namespace, its cgroup, its folder.
+fn end_leftovers(name: &str) {
+    let mut pids = String::from_utf8(
+        Command::new("ip")
+            .args(["netns", "pids", name])
+            .output()
+            .expect("ip")
+            .stdout,
+    )
+    .expect("text");
+    let cgroups = Command::new("find")
+        .args([&format!("/sys/fs/cgroup/memory/{name}"), "-name", "cgroup.procs"])
+        .output()
+        .expect("find");
+    for file in String::from_utf8_lossy(&cgroups.stdout).lines() {
+        pids.push_str(&std::fs::read_to_string(file).unwrap_or_default());
+    }
+    let ids: Vec<&str> = pids.split_whitespace().collect();
+    if !ids.is_empty() {
+        let _ = Command::new("kill").arg("-9").args(ids).status();
+    }
+    let folder = folder(name);
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|p| p.starts_with(&folder)) {
+        let _ = Command::new("umount").args(["-l", point]).status();
+    }
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+fn folder(name: &str) -> String {
+    format!("/run/{name}")
+}
+
 struct World {
     api: FakeApi,
     config: NodeAgentConfig,
-    folder: tempfile::TempDir,
     cancel: CancellationToken,
 }
 
@@ -55,18 +89,17 @@ impl World {
     async fn new() -> Self {
         support::telemetry::init(support::telemetry::Format::Text);
         let (api, address) = FakeApi::start().await;
-        let folder = tempfile::Builder::new()
-            .prefix("agent")
-            .tempdir_in("/run")
-            .expect("a folder");
+        let name = std::env::var(INSIDE).expect("the namespace's name");
+        let folder = std::path::PathBuf::from(folder(&name));
         let mut config = NodeAgentConfig::new(
-            &format!("t{}", std::process::id()),
+            &name,
             "127.0.0.1".parse().expect("an address"),
-            folder.path().join("data"),
-            folder.path().join("run"),
+            folder.join("data"),
+            folder.join("run"),
         );
         config.api_servers = vec![address];
         config.listen = "127.0.0.1:10250".to_owned();
+        config.cgroup_root = format!("/{name}");
         config.observe_interval = Duration::from_millis(200);
         config.status_interval = Duration::from_millis(500);
         let node = json!({"apiVersion": "v1", "kind": "Node",
@@ -75,7 +108,6 @@ impl World {
         Self {
             api,
             config,
-            folder,
             cancel: CancellationToken::new(),
         }
     }
@@ -100,7 +132,7 @@ impl World {
     }
 
     async fn images(&self) {
-        let archive = self.folder.path().join("images.tar");
+        let archive = self.config.run_dir.join("images.tar");
         image::write_busybox(&archive);
         import_image(&self.config.runtime_socket(), &archive)
             .await
@@ -164,7 +196,12 @@ async fn a_pod_lives_and_ends_on_containerd() {
                 "volumeMounts": [{"name": "work", "mountPath": "/work"}]}],
         "volumes": [{"name": "work", "emptyDir": {"medium": "Memory"}}],
     }));
-    let status = world.status("a ready pod", is_ready).await;
+    let status = world
+        .status("a ready pod, once crashed", |status| {
+            let containers = status["containerStatuses"].as_array().cloned().unwrap_or_default();
+            is_ready(status) && containers.iter().any(|c| c["restartCount"] == 1)
+        })
+        .await;
     assert!(status["podIP"].as_str().is_some_and(|ip| ip.starts_with("10.244.77.")), "{status}");
     let crash = status["containerStatuses"]
         .as_array()
@@ -186,7 +223,6 @@ async fn a_pod_lives_and_ends_on_containerd() {
     let status = world.status("a ready pod", is_ready).await;
     assert_eq!(status["containerStatuses"][0]["containerID"], before);
 
-    // A failed liveness probe restarts the container.
     let ip = status["podIP"].as_str().expect("an address").to_owned();
     assert!(tokio::net::TcpStream::connect((ip.as_str(), 8080)).await.is_ok());
     world.api.delete_pod(POD, 2);
@@ -195,10 +231,4 @@ async fn a_pod_lives_and_ends_on_containerd() {
     assert_eq!(pods, 0);
     world.cancel.cancel();
     agent.await.expect("a task").expect("a clean end");
-    clean_up(&world);
-}
-
-/// Mounts of ours and cgroups would outlive the test.
-fn clean_up(world: &World) {
-    let _ = Command::new("umount").arg(world.config.pods_dir()).status();
 }
