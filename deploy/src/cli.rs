@@ -40,6 +40,8 @@ pub enum Command {
     /// Tokens with which nodes join
     #[command(subcommand)]
     Token(Token),
+    /// Make the keys and certificates of a cluster, and a kubeconfig, for roles that are run by hand
+    Keys(MakeKeys),
     /// Run a whole control plane: store, API server, scheduler, controllers
     Server(Server),
     /// Run a store member, which speaks etcd v3
@@ -69,6 +71,9 @@ pub struct Up {
     /// Number of nodes; an existing cluster grows to it, and never shrinks [default: 1]
     #[arg(short, long, value_parser = clap::value_parser!(u8).range(1..=i64::from(profile::MAX_NODES)))]
     pub nodes: Option<u8>,
+    /// `REGISTRY=URL`: nodes pull the images of a registry from there; `_default` stands for all others; repeat it
+    #[arg(long = "registry-mirror", value_name = "REGISTRY=URL")]
+    pub registry_mirrors: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +183,15 @@ pub struct Keys {
 }
 
 #[derive(Debug, Clone, Args)]
+pub struct MakeKeys {
+    #[command(flatten)]
+    pub keys: Keys,
+    /// Address of an API server or a store member; repeat it
+    #[arg(long = "address", required = true)]
+    pub addresses: Vec<std::net::IpAddr>,
+}
+
+#[derive(Debug, Clone, Args)]
 pub struct Server {
     #[command(flatten)]
     pub keys: Keys,
@@ -187,6 +201,12 @@ pub struct Server {
     /// Folder of the store
     #[arg(long, value_name = "FOLDER")]
     pub data: PathBuf,
+    /// Name of this server's store member, one of `--member`
+    #[arg(long, default_value = "member-1")]
+    pub name: String,
+    /// `name=address` of every server, this one's included, when there are several; repeat it
+    #[arg(long = "member", value_name = "NAME=ADDRESS")]
+    pub members: Vec<String>,
     #[command(flatten)]
     pub network: ClusterNetwork,
 }
@@ -277,6 +297,9 @@ pub struct Agent {
     /// Folder for sockets and the runtime's state
     #[arg(long, value_name = "FOLDER", default_value = "/run/trireme-agent")]
     pub run: PathBuf,
+    /// `REGISTRY=URL`: pull the images of a registry from there; `_default` stands for all others; repeat it
+    #[arg(long = "registry-mirror", value_name = "REGISTRY=URL")]
+    pub registry_mirrors: Vec<String>,
     #[command(flatten)]
     pub network: ClusterNetwork,
 }

@@ -186,7 +186,7 @@ impl Cluster {
     fn start_agent(&self, node: &Node, token_file: &Path) -> anyhow::Result<()> {
         let profile = &self.profile;
         let program = std::env::current_exe().context("finding this program")?;
-        let args = [
+        let mut args = vec![
             "agent".to_owned(),
             "--name".to_owned(),
             node.name.clone(),
@@ -203,11 +203,14 @@ impl Cluster {
             "--run".to_owned(),
             profile.node_run_folder(node).to_string_lossy().into_owned(),
         ];
+        for mirror in &profile.registry_mirrors {
+            args.extend(["--registry-mirror".to_owned(), mirror.clone()]);
+        }
         self.processes.start(&Launch {
             name: &node.name,
             namespace: &profile.node_namespace(node),
             program: &program,
-            args: args.to_vec(),
+            args,
         })?;
         Ok(())
     }
@@ -306,7 +309,7 @@ impl Cluster {
             leftovers::unmount_below(&folder)?;
             files::remove_folder(&folder)?;
         }
-        leftovers::remove_cgroups(&node.name);
+        leftovers::remove_cgroups(&format!("trireme-{}", node.name));
         Ok(())
     }
 }
@@ -319,16 +322,16 @@ pub async fn up(options: &Up) -> anyhow::Result<()> {
     preflight::check()?;
     let name = &options.selected.profile;
     let _guard = profile::lock(name)?;
-    let profile = match Profile::load(name)? {
-        Some(mut profile) => {
-            let wanted = options.nodes.unwrap_or(0);
-            if !profile.grow(wanted)?.is_empty() {
-                profile.save()?;
-            }
-            profile
-        }
+    let mut profile = match Profile::load(name)? {
+        Some(profile) => profile,
         None => Profile::create(name, options.nodes.unwrap_or(1))?,
     };
+    profile.grow(options.nodes.unwrap_or(0))?;
+    if !options.registry_mirrors.is_empty() {
+        // Agents read it when they start; running ones keep what they have.
+        profile.registry_mirrors.clone_from(&options.registry_mirrors);
+    }
+    profile.save()?;
     Cluster::new(profile).launch().await
 }
 

@@ -51,9 +51,9 @@ fn unescape(field: &str) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))
 }
 
-/// Removes the control groups of a node, whose processes have ended. What the kernel keeps stays: an
+/// Removes a top-level control group and those in it, whose processes have ended. What the kernel keeps stays: an
 /// empty group does no harm.
-pub fn remove_cgroups(node: &str) {
+pub fn remove_cgroups(name: &str) {
     let root = Path::new(CGROUP_ROOT);
     let hierarchies = std::fs::read_dir(root)
         .into_iter()
@@ -61,7 +61,7 @@ pub fn remove_cgroups(node: &str) {
         .flatten()
         .map(|entry| entry.path());
     for hierarchy in hierarchies.chain([root.to_owned()]) {
-        remove_group(&hierarchy.join(node));
+        remove_group(&hierarchy.join(name));
     }
 }
 

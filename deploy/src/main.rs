@@ -25,10 +25,12 @@ mod steps;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use cli::{Cli, Command, Image, Node, Profile, Token};
+use cli::{Cli, Command, Image, MakeKeys, Node, Profile, Token};
 use cluster::Cluster;
+use pki::{Holder, Pki};
 use std::path::Path;
 use std::process::ExitCode;
+use support::Env;
 use tokio::runtime::{Builder, Runtime};
 
 fn main() -> ExitCode {
@@ -66,6 +68,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(Token::Create { selected, hours }) => {
             commands()?.block_on(create_token(&selected.profile, hours))
         }
+        Command::Keys(options) => make_keys(&options),
         Command::Server(options) => roles::run(|cancel| roles::server(options, cancel)),
         Command::Kvstore(options) => roles::run(|cancel| roles::kvstore(options, cancel)),
         Command::Apiserver(options) => roles::run(|cancel| roles::apiserver(options, cancel)),
@@ -82,6 +85,26 @@ fn commands() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("starting the runtime")
+}
+
+fn make_keys(options: &MakeKeys) -> anyhow::Result<()> {
+    let (env, pki) = (Env::production(), Pki::new(&options.keys.pki));
+    pki.ensure(&options.addresses, &env.random, env.clock.now())?;
+    let first = options.addresses.first().context("an address is required")?;
+    let path = options.keys.pki.join("admin.conf");
+    let entry = kubeconfig::Entry {
+        name: "trireme",
+        server: &format!("{first}:6443"),
+        ca_pem: &pki.ca()?,
+        identity: &pki.identity(Holder::Admin)?,
+    };
+    kubeconfig::add(&path, &entry)?;
+    println!(
+        "keys are in {}; kubectl --kubeconfig {}",
+        options.keys.pki.display(),
+        path.display()
+    );
+    Ok(())
 }
 
 fn list_images(profile: &str) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("ctr", "containerd", "loads images"),
     ("runc", "runc", "starts the containers"),
     ("nft", "nftables", "routes Services"),
+    ("iptables", "iptables", "opens host ports of pods"),
     ("ip", "iproute2", "makes the nodes' networks"),
     ("nsenter", "util-linux", "enters a node's network"),
     ("setsid", "util-linux", "starts background processes"),

@@ -34,6 +34,9 @@ pub struct Profile {
     /// Third byte of the subnet 10.200.SLOT.0/24.
     pub slot: u8,
     pub nodes: Vec<Node>,
+    /// `REGISTRY=URL`, as given to `up`.
+    #[serde(default)]
+    pub registry_mirrors: Vec<String>,
 }
 
 /// A node: a network namespace with its own agent and container runtime.
@@ -94,6 +97,7 @@ impl Profile {
             name: name.to_owned(),
             slot,
             nodes: Vec::new(),
+            registry_mirrors: Vec::new(),
         };
         profile.grow(nodes)?;
         files::private_folder(&profile.folder())?;
@@ -304,6 +308,7 @@ mod tests {
             name: "blue".to_owned(),
             slot: 7,
             nodes: Vec::new(),
+            registry_mirrors: Vec::new(),
         }
     }
 

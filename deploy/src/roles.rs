@@ -1,8 +1,15 @@
 //! The roles in the foreground: flags become configuration, signals become cancellation.
 
+mod configuration;
+mod together;
+
 use crate::cli::{Agent, ApiClient, ApiServer, Kvstore, Server};
-use anyhow::{Context as _, bail};
-use support::telemetry;
+use anyhow::Context as _;
+use controllers::ControllerManager;
+use kvstore_server::Member;
+use scheduler_server::Scheduler;
+use support::{Env, telemetry};
+use together::Together;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -38,26 +45,66 @@ where
     })
 }
 
-pub async fn server(_options: Server, _cancel: CancellationToken) -> anyhow::Result<()> {
-    bail!("this role is not part of the binary yet")
+/// A whole control plane.
+///
+/// # Errors
+/// That of the first role that fails.
+pub async fn server(options: Server, cancel: CancellationToken) -> anyhow::Result<()> {
+    let client = options.api_client();
+    let mut together = Together::default();
+    let (store, api) = (options.kvstore(), options.apiserver());
+    together.start("store", |stop| kvstore(store, stop));
+    together.start("API server", |stop| apiserver(api, stop));
+    let options = client.clone();
+    together.start("scheduler", |stop| scheduler(options, stop));
+    together.start("controllers", |stop| self::controllers(client, stop));
+    together.run(cancel).await
 }
 
-pub async fn kvstore(_options: Kvstore, _cancel: CancellationToken) -> anyhow::Result<()> {
-    bail!("this role is not part of the binary yet")
+/// A member of the store.
+///
+/// # Errors
+/// When it can't start, or its disk fails.
+pub async fn kvstore(options: Kvstore, cancel: CancellationToken) -> anyhow::Result<()> {
+    let config = configuration::member(&options)?;
+    Ok(Member::new(config, Env::production())?.run(cancel).await?)
 }
 
-pub async fn apiserver(_options: ApiServer, _cancel: CancellationToken) -> anyhow::Result<()> {
-    bail!("this role is not part of the binary yet")
+/// An API server.
+///
+/// # Errors
+/// When it can't start.
+pub async fn apiserver(options: ApiServer, cancel: CancellationToken) -> anyhow::Result<()> {
+    let config = configuration::apiserver(&options)?;
+    apiserver_server::ApiServer::new(config, Env::production())?.run(cancel).await
 }
 
-pub async fn scheduler(_options: ApiClient, _cancel: CancellationToken) -> anyhow::Result<()> {
-    bail!("this role is not part of the binary yet")
+/// A scheduler.
+///
+/// # Errors
+/// When its configuration can't be used.
+pub async fn scheduler(options: ApiClient, cancel: CancellationToken) -> anyhow::Result<()> {
+    let env = Env::production();
+    let config = configuration::scheduler(&options, &env)?;
+    Scheduler::new(config, env).run(cancel).await;
+    Ok(())
 }
 
-pub async fn controllers(_options: ApiClient, _cancel: CancellationToken) -> anyhow::Result<()> {
-    bail!("this role is not part of the binary yet")
+/// All controllers.
+///
+/// # Errors
+/// When their configuration can't be used.
+pub async fn controllers(options: ApiClient, cancel: CancellationToken) -> anyhow::Result<()> {
+    let config = configuration::controllers(&options)?;
+    ControllerManager::new(config, Env::production())?.run(cancel).await;
+    Ok(())
 }
 
-pub async fn agent(_options: Agent, _cancel: CancellationToken) -> anyhow::Result<()> {
-    bail!("this role is not part of the binary yet")
+/// A node agent.
+///
+/// # Errors
+/// When it can't start or its runtime fails for good.
+pub async fn agent(options: Agent, cancel: CancellationToken) -> anyhow::Result<()> {
+    let config = configuration::agent(&options)?;
+    nodeagent_server::run_on_linux(config, Env::production(), cancel).await
 }

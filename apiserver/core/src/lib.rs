@@ -11,7 +11,6 @@ pub mod continue_token;
 pub mod conversion;
 pub mod defaults;
 pub mod deletion;
-pub mod discovery;
 pub mod field_error;
 pub mod field_selector;
 pub mod field_validation;

@@ -21,6 +21,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("iproute2", "network namespaces"),
     ("conntrack", "forgets connections to removed endpoints"),
     ("busybox-static", "test images"),
+    ("curl", "tests use the API without kubectl"),
+    ("procps", "kernel settings; tests look for processes"),
     ("docker-registry", "tests pull from a real registry"),
     ("etcd-server", "tests run the API server on stock etcd"),
     ("etcd-client", "tests drive the store with stock etcdctl"),
