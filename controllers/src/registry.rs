@@ -2,13 +2,17 @@
 
 use crate::config::Config;
 use crate::deployment::DeploymentController;
+use crate::endpoints::{EndpointSliceController, EndpointSliceMirroringController, EndpointsController};
 use crate::garbage_collector::GarbageCollector;
 use crate::namespace::NamespaceController;
+use crate::node_ipam::{ClusterRange, NodeIpamController};
+use crate::node_lifecycle::NodeLifecycleController;
 use crate::pod_gc::PodGcController;
 use crate::replicaset::{ReplicaSetController, ReplicationControllerController};
 use crate::root_ca::RootCaPublisher;
 use crate::runner::{Controller, Informers};
 use crate::serviceaccount::ServiceAccountController;
+use crate::taint_eviction::TaintEvictionController;
 use std::sync::Arc;
 use support::Env;
 
@@ -35,6 +39,23 @@ pub(crate) fn controllers(
     chosen.add("pod-garbage-collector-controller", || {
         Arc::new(PodGcController::new(informers, config.terminated_pod_gc_threshold))
     });
+    chosen.add("endpoints-controller", || Arc::new(EndpointsController::new(informers)));
+    chosen.add("endpointslice-controller", || Arc::new(EndpointSliceController::new(informers)));
+    chosen.add("endpointslice-mirroring-controller", || {
+        Arc::new(EndpointSliceMirroringController::new(informers))
+    });
+    if let Some(cidr) = &config.cluster_cidr {
+        match ClusterRange::parse(cidr, config.node_cidr_mask_size) {
+            Ok(range) => {
+                chosen.add("node-ipam-controller", || Arc::new(NodeIpamController::new(informers, range)));
+            }
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no ranges for nodes"),
+        }
+    }
+    chosen.add("node-lifecycle-controller", || {
+        Arc::new(NodeLifecycleController::new(informers, config.node))
+    });
+    chosen.add("taint-eviction-controller", || Arc::new(TaintEvictionController::new(informers)));
     chosen.all
 }
 

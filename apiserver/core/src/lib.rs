@@ -11,6 +11,7 @@ pub mod continue_token;
 pub mod conversion;
 pub mod defaults;
 pub mod deletion;
+pub mod discovery;
 pub mod field_error;
 pub mod field_selector;
 pub mod field_validation;

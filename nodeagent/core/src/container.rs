@@ -35,7 +35,9 @@ pub enum ConfigError {
     Volume { volume: String, container: String },
     #[error("container has runAsNonRoot and image will run as root")]
     RunsAsRoot,
-    #[error("container has runAsNonRoot and image has non-numeric user ({0}), cannot verify user is non-root")]
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({0}), cannot verify user is non-root"
+    )]
     UserNotNumeric(String),
     #[error("{0}")]
     Invalid(String),

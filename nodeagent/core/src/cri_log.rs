@@ -67,8 +67,14 @@ impl LogSelector {
         if self.left == Some(0) {
             return false;
         }
-        let Some(entry) = parse_line(line) else { return true };
-        if self.options.only_stderr.is_some_and(|wanted| wanted != entry.stderr) {
+        let Some(entry) = parse_line(line) else {
+            return true;
+        };
+        if self
+            .options
+            .only_stderr
+            .is_some_and(|wanted| wanted != entry.stderr)
+        {
             return true;
         }
         if let (Some(since), Some(time)) = (self.options.since, entry.time)
@@ -134,7 +140,9 @@ pub fn parse_stream(data: &[u8], options: &LogOptions) -> (Vec<u8>, usize, LogSe
     let mut out = Vec::new();
     let mut read = from;
     for line in data[from..].split_inclusive(|b| *b == b'\n') {
-        let Some(body) = line.strip_suffix(b"\n") else { break };
+        let Some(body) = line.strip_suffix(b"\n") else {
+            break;
+        };
         read += line.len();
         if !selector.push(body, &mut out) {
             break;

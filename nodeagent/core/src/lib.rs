@@ -17,6 +17,7 @@ mod name_resolution;
 mod observation;
 mod pod_model;
 mod probe;
+mod proxy;
 mod quantity;
 mod runtime_spec;
 mod status;
@@ -38,6 +39,7 @@ pub use probe::{
     HandlerTarget, ProbeKind, ProbeOutcome, ProbeSettings, ProbeTracker, handler_target, probe_settings,
     resolve_port,
 };
+pub use proxy::{ProxyInput, Ruleset, TABLE as PROXY_TABLE, plan as plan_proxy};
 pub use quantity::{milli_value, parse_quantity, whole_value};
 pub use runtime_spec::{
     CapabilitySet, ContainerConfig, LinuxResources, Mount, MountPropagation, NamespaceMode, Namespaces,

@@ -100,7 +100,12 @@ pub(crate) fn pod_status(
     }
 }
 
-fn pod_ips(model: &PodModel, observed: &PodObservation, inputs: &StatusInputs, api: &PodStatus) -> Vec<String> {
+fn pod_ips(
+    model: &PodModel,
+    observed: &PodObservation,
+    inputs: &StatusInputs,
+    api: &PodStatus,
+) -> Vec<String> {
     let reported = || -> Vec<String> { api.pod_ips.iter().flatten().map(|ip| ip.ip.clone()).collect() };
     match observed.latest_sandbox() {
         Some(_) if model.host_network() => inputs.host_ips.clone(),

@@ -102,7 +102,14 @@ pub fn volume_plan(
     if let Some(source) = &volume.config_map {
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);
         let optional = source.optional == Some(true);
-        config_map(&mut files, sources, &source.name, source.items.as_deref(), mode, optional)?;
+        config_map(
+            &mut files,
+            sources,
+            &source.name,
+            source.items.as_deref(),
+            mode,
+            optional,
+        )?;
     } else if let Some(source) = &volume.secret {
         let name = source.secret_name.as_deref().unwrap_or_default();
         let mode = source.default_mode.unwrap_or(DEFAULT_MODE);

@@ -179,7 +179,12 @@ fn a_pod_gets_a_sandbox_and_then_its_containers_and_is_ready() {
     story.memory = PodMemory::default();
     assert_eq!(story.settle(), ["sandbox 0", "start c 0"]);
     assert_eq!(story.phase(), "Running");
-    for condition in ["Ready", "ContainersReady", "Initialized", "PodReadyToStartContainers"] {
+    for condition in [
+        "Ready",
+        "ContainersReady",
+        "Initialized",
+        "PodReadyToStartContainers",
+    ] {
         assert_eq!(story.condition(condition), "True", "{condition}");
     }
     assert_eq!(story.status.pod_ip.as_deref(), Some("10.244.1.5"));
@@ -208,7 +213,11 @@ fn a_crashing_container_backs_off_from_ten_seconds_to_five_minutes() {
     for attempt in 1..8 {
         story.exit(&format!("c-{attempt}"), 1);
         let plan = story.step();
-        assert!(plan.actions.iter().all(|a| !matches!(a, Action::StartContainer { .. })));
+        assert!(
+            plan.actions
+                .iter()
+                .all(|a| !matches!(a, Action::StartContainer { .. }))
+        );
         assert_eq!(story.waiting_reason(0).as_deref(), Some("CrashLoopBackOff"));
         assert_eq!(story.phase(), "Running");
         let wait = plan.wake_after.expect("a wake-up").as_secs();
@@ -222,7 +231,11 @@ fn a_crashing_container_backs_off_from_ten_seconds_to_five_minutes() {
     assert_eq!(story.observed.containers.len(), 2);
     story.pass(601);
     story.exit("c-8", 1);
-    assert_eq!(story.settle()[0], "start c 9", "ten good minutes end the back-off");
+    assert_eq!(
+        story.settle()[0],
+        "start c 9",
+        "ten good minutes end the back-off"
+    );
 }
 
 #[test]
@@ -233,7 +246,10 @@ fn init_containers_run_one_after_the_other_and_sidecars_stay() {
         {"name": "i2", "image": "b"},
     ]})));
     assert_eq!(story.settle(), ["sandbox 0", "start i1 0"]);
-    assert_eq!((story.phase(), story.condition("Initialized")), ("Pending", "False"));
+    assert_eq!(
+        (story.phase(), story.condition("Initialized")),
+        ("Pending", "False")
+    );
     assert_eq!(story.waiting_reason(0).as_deref(), Some("PodInitializing"));
     story.exit("i1-0", 0);
     assert_eq!(story.settle(), ["start side 0"]);

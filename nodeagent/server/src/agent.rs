@@ -9,8 +9,10 @@ use crate::node::{self, Certificates, Purpose};
 use crate::objects::Objects;
 use crate::pod::PodManager;
 use crate::runtime::{CriRuntime, Runtime};
+use crate::service_proxy::{Nft, RulesetSink, ServiceProxy, ServiceProxyConfig};
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use kube::runtime::watcher;
 use kubeclient::{ClientConfig, Credentials, EventKind, EventRecorder, Informer};
@@ -31,6 +33,7 @@ pub struct NodeAgent {
     env: Env,
     runtime: Arc<dyn Runtime>,
     host: Arc<dyn NodeHost>,
+    service_rules: Option<Arc<dyn RulesetSink>>,
 }
 
 impl NodeAgent {
@@ -45,7 +48,15 @@ impl NodeAgent {
             env,
             runtime,
             host,
+            service_rules: None,
         }
+    }
+
+    /// Also carries Services on this node, by rules that go to `sink`.
+    #[must_use]
+    pub fn with_service_rules(mut self, sink: Arc<dyn RulesetSink>) -> Self {
+        self.service_rules = Some(sink);
+        self
     }
 
     /// Joins the cluster and runs its pods until cancelled; pods keep running after.
@@ -66,6 +77,7 @@ impl NodeAgent {
             env,
             runtime,
             host,
+            service_rules,
         } = self;
         host.prepare().await.context("preparing the machine")?;
         // Names of the runtime are in every status: nothing is said before it is known.
@@ -94,7 +106,10 @@ impl NodeAgent {
             },
         )?;
         let services: Informer<Service> = Informer::all(Api::all(client.clone()), &env);
-        let resolv = host.read_file(Path::new("/etc/resolv.conf")).await.unwrap_or_default();
+        let resolv = host
+            .read_file(Path::new("/etc/resolv.conf"))
+            .await
+            .unwrap_or_default();
         let context = Arc::new(Context {
             recorder: EventRecorder::new(client.clone(), &env, "kubelet", Some(&config.node_name)),
             objects: Objects::new(client.clone()),
@@ -137,7 +152,15 @@ impl NodeAgent {
             ..watcher::Config::default()
         };
         let pods = Informer::new(Api::all(client.clone()), selection.fields(&bound), &env);
-        let nodes: Informer<Node> = Informer::all(Api::all(client), &env);
+        let nodes: Informer<Node> = Informer::all(Api::all(client.clone()), &env);
+        if let Some(sink) = service_rules {
+            tasks.spawn(forever(carry_services(
+                Arc::clone(&context),
+                client,
+                sink,
+                cancel.clone(),
+            )));
+        }
         tasks.spawn(forever(node::renew_lease(Arc::clone(&context))));
         tasks.spawn(forever(node::report_status(Arc::clone(&context))));
         tasks.spawn(forever(node::follow_nodes(Arc::clone(&context), nodes)));
@@ -166,6 +189,34 @@ async fn run_pods(
     manager.run(pods, cancel).await;
 }
 
+/// The service proxy: shares the agent's view of Services, adds one of their endpoints.
+async fn carry_services(
+    context: Arc<Context>,
+    client: kube::Client,
+    sink: Arc<dyn RulesetSink>,
+    cancel: CancellationToken,
+) {
+    let slices: Informer<EndpointSlice> = Informer::all(Api::all(client), &context.env);
+    let config = ServiceProxyConfig {
+        node_name: context.config.node_name.clone(),
+        cluster_cidr: context.config.cluster_cidr.parse().ok(),
+        served_locally: context
+            .config
+            .cluster_dns
+            .iter()
+            .filter_map(|a| a.parse().ok())
+            .collect(),
+    };
+    let proxy = ServiceProxy::new(
+        config,
+        context.services.clone(),
+        slices.store().clone(),
+        sink,
+        context.env.clone(),
+    );
+    proxy.run(cancel).await;
+}
+
 async fn forever(task: impl Future<Output = ()>) -> anyhow::Result<()> {
     task.await;
     Ok(())
@@ -176,11 +227,15 @@ async fn forever(task: impl Future<Output = ()>) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When containerd cannot be started, or as [`NodeAgent::run`].
-pub async fn run_on_linux(config: NodeAgentConfig, env: Env, cancel: CancellationToken) -> anyhow::Result<()> {
+pub async fn run_on_linux(
+    config: NodeAgentConfig,
+    env: Env,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
     let containerd = Containerd::new(&config).context("configuring containerd")?;
     let runtime = Arc::new(CriRuntime::new(containerd.socket()));
     let host = Arc::new(LinuxHost::new(&config, &env));
-    let agent = NodeAgent::new(config, env, runtime, host);
+    let agent = NodeAgent::new(config, env, runtime, host).with_service_rules(Arc::new(Nft));
     // The runtime outlives the agent's work and is stopped after it.
     let supervised = CancellationToken::new();
     let supervisor = {

@@ -106,7 +106,10 @@ impl Containerd {
                 return Ok(child);
             }
             if let Some(status) = child.try_wait()? {
-                let text = format!("containerd ended at start: {status}, see {}", self.log_file.display());
+                let text = format!(
+                    "containerd ended at start: {status}, see {}",
+                    self.log_file.display()
+                );
                 return Err(io::Error::other(text));
             }
             if Instant::now() > deadline {

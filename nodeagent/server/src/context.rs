@@ -71,7 +71,10 @@ impl Context {
         let memory = facts.memory_bytes - self.config.reserved_memory_bytes;
         BTreeMap::from([
             ("cpu".to_owned(), cpu_quantity(cpu.max(0))),
-            ("memory".to_owned(), Quantity(format!("{}Ki", memory.max(0) >> 10))),
+            (
+                "memory".to_owned(),
+                Quantity(format!("{}Ki", memory.max(0) >> 10)),
+            ),
             (
                 "ephemeral-storage".to_owned(),
                 Quantity((facts.disk_bytes / 10 * 9).to_string()),

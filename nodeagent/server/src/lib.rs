@@ -19,6 +19,7 @@ mod node;
 mod objects;
 mod pod;
 mod runtime;
+mod service_proxy;
 mod tls;
 
 pub use agent::{NodeAgent, run_on_linux};
@@ -29,5 +30,7 @@ pub use runtime::{
     ContainerUsage, CriRuntime, ExecOutput, FakeBehaviour, FakeRuntime, ImageInfo, PodSummary, RegistryAuth,
     Runtime, RuntimeError, RuntimeHealth, StreamOptions,
 };
+
+pub use service_proxy::{Nft, RulesetSink, ServiceProxy, ServiceProxyConfig};
 
 const USER_AGENT: &str = concat!("trireme-agent/", env!("CARGO_PKG_VERSION"));

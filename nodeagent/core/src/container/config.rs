@@ -125,7 +125,12 @@ pub fn container_config(
 ) -> Result<ContainerConfig, ConfigError> {
     let spec = &container.spec;
     let environment = environment(model, container, sources)?;
-    let lookup = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    let lookup = |name: &str| {
+        environment
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.clone())
+    };
     let expand_all = |list: &Option<Vec<String>>| -> Vec<String> {
         list.iter().flatten().map(|text| expand(text, &lookup)).collect()
     };
@@ -153,7 +158,12 @@ pub fn container_config(
         stdin: spec.stdin == Some(true),
         stdin_once: spec.stdin_once == Some(true),
         tty: spec.tty == Some(true),
-        resources: container_resources(spec, effective_class(container, class), critical, facts.memory_bytes),
+        resources: container_resources(
+            spec,
+            effective_class(container, class),
+            critical,
+            facts.memory_bytes,
+        ),
         namespaces: namespaces(model, paths.target_id.clone()),
         security: security_context(model, container, &user, pod_groups(model))?,
     })
@@ -199,11 +209,7 @@ fn annotations(model: &PodModel, container: &PodContainer, attempt: u32) -> BTre
 
 /// `fsGroup` and `supplementalGroups`.
 fn pod_groups(model: &PodModel) -> Vec<i64> {
-    let security = model
-        .pod
-        .spec
-        .as_ref()
-        .and_then(|s| s.security_context.as_ref());
+    let security = model.pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
     security
         .iter()
         .flat_map(|s| {

@@ -59,10 +59,7 @@ pub fn environment(
                 None => continue,
             },
             (Some(value), None) => expand(value, &|name| {
-                result
-                    .get(name)
-                    .or_else(|| sources.services.get(name))
-                    .cloned()
+                result.get(name).or_else(|| sources.services.get(name)).cloned()
             }),
             (None, None) => String::new(),
         };
@@ -94,7 +91,14 @@ fn from_source(
             return missing("configmap", &reference.name, reference.optional).map(|()| None);
         };
         let value = map.data.as_ref().and_then(|d| d.get(&reference.key)).cloned();
-        return keyed(model, "ConfigMap", &reference.name, &reference.key, reference.optional, value);
+        return keyed(
+            model,
+            "ConfigMap",
+            &reference.name,
+            &reference.key,
+            reference.optional,
+            value,
+        );
     }
     if let Some(reference) = &from.secret_key_ref {
         let Some(secret) = sources.secrets.get(&reference.name) else {
@@ -102,7 +106,14 @@ fn from_source(
         };
         let value = secret.data.as_ref().and_then(|d| d.get(&reference.key));
         let value = value.map(|v| String::from_utf8_lossy(&v.0).into_owned());
-        return keyed(model, "Secret", &reference.name, &reference.key, reference.optional, value);
+        return keyed(
+            model,
+            "Secret",
+            &reference.name,
+            &reference.key,
+            reference.optional,
+            value,
+        );
     }
     Err(ConfigError::Invalid("unsupported env value source".to_owned()))
 }
@@ -214,7 +225,10 @@ pub fn service_environment<'a>(
         result.insert(format!("{upper}_SERVICE_HOST"), ip.to_owned());
         result.insert(format!("{upper}_SERVICE_PORT"), first.port.to_string());
         let url = |port: i32, proto: &str| format!("{}://{ip}:{port}", proto.to_lowercase());
-        result.insert(format!("{upper}_PORT"), url(first.port, &protocol(&first.protocol)));
+        result.insert(
+            format!("{upper}_PORT"),
+            url(first.port, &protocol(&first.protocol)),
+        );
         for port in ports {
             let proto = protocol(&port.protocol);
             if let Some(port_name) = port.name.as_deref().filter(|n| !n.is_empty()) {

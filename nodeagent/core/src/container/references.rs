@@ -47,11 +47,7 @@ pub fn references(model: &PodModel) -> References {
         found
             .volume_secrets
             .extend(volume.secret.iter().filter_map(|s| s.secret_name.clone()));
-        for source in volume
-            .projected
-            .iter()
-            .flat_map(|p| p.sources.iter().flatten())
-        {
+        for source in volume.projected.iter().flat_map(|p| p.sources.iter().flatten()) {
             found
                 .volume_config_maps
                 .extend(source.config_map.iter().map(|c| c.name.clone()));

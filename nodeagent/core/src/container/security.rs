@@ -39,11 +39,7 @@ pub(super) fn security_context(
     image_user: &ImageUser<'_>,
     supplemental_groups: Vec<i64>,
 ) -> Result<SecurityContext, ConfigError> {
-    let pod = model
-        .pod
-        .spec
-        .as_ref()
-        .and_then(|s| s.security_context.as_ref());
+    let pod = model.pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
     let own = container.spec.security_context.as_ref();
     let privileged = own.and_then(|c| c.privileged) == Some(true);
     let run_as_user = own

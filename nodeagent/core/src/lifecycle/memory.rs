@@ -117,7 +117,10 @@ impl PodMemory {
         if model.is_deleted() || self.removed || self.cause.is_some() || model.api_phase_is_terminal() {
             return true;
         }
-        if self.active_deadline(model).is_some_and(|deadline| deadline <= now) {
+        if self
+            .active_deadline(model)
+            .is_some_and(|deadline| deadline <= now)
+        {
             self.cause = Some(TerminationCause {
                 reason: "DeadlineExceeded".to_owned(),
                 message: "Pod was active on the node longer than the specified deadline".to_owned(),

@@ -19,7 +19,12 @@ struct Verdict {
     message: Option<String>,
 }
 
-const OWNED: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+const OWNED: [&str; 4] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+];
 
 pub(super) fn conditions(inputs: &Inputs<'_>, api: &[PodCondition], now: Timestamp) -> Vec<PodCondition> {
     let initialized = initialized(inputs);

@@ -88,10 +88,13 @@ impl Builder<'_> {
                 ..old.clone()
             };
         }
-        let state = match self.memory.containers.get(container.name()).and_then(|m| m.waiting.as_ref()) {
-            Some(w) if !self.memory.is_terminating(self.model) => {
-                waiting(&w.reason, Some(w.message.clone()))
-            }
+        let state = match self
+            .memory
+            .containers
+            .get(container.name())
+            .and_then(|m| m.waiting.as_ref())
+        {
+            Some(w) if !self.memory.is_terminating(self.model) => waiting(&w.reason, Some(w.message.clone())),
             _ => waiting(self.waiting_reason(container), None),
         };
         ContainerStatus {
@@ -196,7 +199,10 @@ impl Builder<'_> {
             ContainerKind::Regular => &status.container_statuses,
             ContainerKind::Ephemeral => &status.ephemeral_container_statuses,
         };
-        list.iter().flatten().find(|s| s.name == container.name()).cloned()
+        list.iter()
+            .flatten()
+            .find(|s| s.name == container.name())
+            .cloned()
     }
 }
 

@@ -77,7 +77,8 @@ pub(super) fn write_registries(config: &NodeAgentConfig) -> io::Result<()> {
         let directory = config.run_dir.join("certs.d").join(host);
         fs::create_dir_all(&directory)?;
         let quoted = quoted(Path::new(mirror));
-        let text = format!("server = {quoted}\n\n[host.{quoted}]\n  capabilities = [\"pull\", \"resolve\"]\n");
+        let text =
+            format!("server = {quoted}\n\n[host.{quoted}]\n  capabilities = [\"pull\", \"resolve\"]\n");
         fs::write(directory.join("hosts.toml"), text)?;
     }
     fs::create_dir_all(config.run_dir.join("certs.d"))

@@ -40,9 +40,9 @@ pub(super) fn swap(
 }
 
 fn holds_exactly(directory: &Path, files: &BTreeMap<String, FileEntry>) -> bool {
-    let same = files.iter().all(|(path, file)| {
-        fs::read(directory.join(path)).is_ok_and(|data| data == file.data)
-    });
+    let same = files
+        .iter()
+        .all(|(path, file)| fs::read(directory.join(path)).is_ok_and(|data| data == file.data));
     same && count(directory).is_ok_and(|n| n == files.len())
 }
 
@@ -68,7 +68,11 @@ fn write_all(fresh: &Path, files: &BTreeMap<String, FileEntry>, group: Option<i6
             fs::create_dir_all(parent)?;
         }
         // The group that a pod's volumes belong to can read what it is given.
-        let mode = if group.is_some() { file.mode | 0o040 } else { file.mode };
+        let mode = if group.is_some() {
+            file.mode | 0o040
+        } else {
+            file.mode
+        };
         let mut options = fs::OpenOptions::new();
         let mut out = options.write(true).create_new(true).mode(0o600).open(&path)?;
         io::Write::write_all(&mut out, &file.data)?;

@@ -213,7 +213,9 @@ impl NodeHost for LinuxHost {
 
 fn meminfo(field: &str) -> i64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+    let line = text
+        .lines()
+        .find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
     let kib: i64 = line
         .and_then(|l| l.split_whitespace().next()?.parse().ok())
         .unwrap_or(0);

@@ -91,12 +91,29 @@ pub(super) async fn set_routes(routes: &BTreeMap<String, String>) -> io::Result<
         .collect();
     for (destination, gateway) in &present {
         if routes.get(destination) != Some(gateway) {
-            ip(&["route", "del", destination, "via", gateway, "proto", ROUTE_PROTOCOL]).await?;
+            ip(&[
+                "route",
+                "del",
+                destination,
+                "via",
+                gateway,
+                "proto",
+                ROUTE_PROTOCOL,
+            ])
+            .await?;
         }
     }
     for (destination, gateway) in routes {
         if !present.contains(&(destination.clone(), gateway.clone())) {
-            let words = ["route", "replace", destination, "via", gateway, "proto", ROUTE_PROTOCOL];
+            let words = [
+                "route",
+                "replace",
+                destination,
+                "via",
+                gateway,
+                "proto",
+                ROUTE_PROTOCOL,
+            ];
             ip(&words).await?;
         }
     }
@@ -107,7 +124,11 @@ async fn ip(words: &[&str]) -> io::Result<String> {
     let output = Command::new("ip").args(words).output().await?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
-        return Err(io::Error::other(format!("ip {}: {}", words.join(" "), text.trim())));
+        return Err(io::Error::other(format!(
+            "ip {}: {}",
+            words.join(" "),
+            text.trim()
+        )));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

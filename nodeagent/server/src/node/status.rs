@@ -32,7 +32,9 @@ pub(crate) async fn report_status(context: Arc<Context>) {
     let mut ready = None;
     loop {
         ticks.tick().await;
-        let due = last.as_ref().is_none_or(|(_, at)| at.elapsed() >= REPORT_AT_LEAST);
+        let due = last
+            .as_ref()
+            .is_none_or(|(_, at)| at.elapsed() >= REPORT_AT_LEAST);
         let status = compute(&context, last.as_ref().map(|(s, _)| s)).await;
         let changed = last.as_ref().is_none_or(|(old, _)| differs(old, &status));
         if !due && !changed {
@@ -177,7 +179,8 @@ pub(super) async fn compute(context: &Context, old: Option<&NodeStatus>) -> Node
 
 fn conditions(load: HostLoad, ready: bool, message: &str, now: &Time) -> Vec<NodeCondition> {
     let memory = load.memory_available_bytes < MIN_MEMORY_BYTES;
-    let disk = load.disk_total_bytes > 0 && load.disk_available_bytes < load.disk_total_bytes / MIN_DISK_SHARE;
+    let disk =
+        load.disk_total_bytes > 0 && load.disk_available_bytes < load.disk_total_bytes / MIN_DISK_SHARE;
     let pids = load.max_processes > 0 && load.processes > load.max_processes / 10 * 9;
     let condition = |type_: &str, status: bool, reason: &str, message: &str| NodeCondition {
         type_: type_.to_owned(),
@@ -189,9 +192,19 @@ fn conditions(load: HostLoad, ready: bool, message: &str, now: &Time) -> Vec<Nod
     };
     let pressure = |type_: &str, under: bool, bad: &str, good: &str, what: &str| {
         if under {
-            condition(type_, true, bad, &format!("kubelet has insufficient {what} available"))
+            condition(
+                type_,
+                true,
+                bad,
+                &format!("kubelet has insufficient {what} available"),
+            )
         } else {
-            condition(type_, false, good, &format!("kubelet has sufficient {what} available"))
+            condition(
+                type_,
+                false,
+                good,
+                &format!("kubelet has sufficient {what} available"),
+            )
         }
     };
     vec![
@@ -202,8 +215,20 @@ fn conditions(load: HostLoad, ready: bool, message: &str, now: &Time) -> Vec<Nod
             "KubeletHasSufficientMemory",
             "memory",
         ),
-        pressure(OWNED[1], disk, "KubeletHasDiskPressure", "KubeletHasNoDiskPressure", "disk space"),
-        pressure(OWNED[2], pids, "KubeletHasInsufficientPID", "KubeletHasSufficientPID", "PID"),
+        pressure(
+            OWNED[1],
+            disk,
+            "KubeletHasDiskPressure",
+            "KubeletHasNoDiskPressure",
+            "disk space",
+        ),
+        pressure(
+            OWNED[2],
+            pids,
+            "KubeletHasInsufficientPID",
+            "KubeletHasSufficientPID",
+            "PID",
+        ),
         condition(
             OWNED[3],
             ready,

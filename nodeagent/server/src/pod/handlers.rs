@@ -86,9 +86,9 @@ fn describe(target: &HandlerTarget) -> String {
 async fn ask(context: &Context, pod_ips: &[String], target: &HandlerTarget) -> Result<(), String> {
     let own = pod_ips.first().cloned().unwrap_or_default();
     match target {
-        HandlerTarget::Tcp { host, port } => {
-            dial(context, host.as_ref().unwrap_or(&own), *port).await.map(drop)
-        }
+        HandlerTarget::Tcp { host, port } => dial(context, host.as_ref().unwrap_or(&own), *port)
+            .await
+            .map(drop),
         HandlerTarget::Http {
             https,
             host,
@@ -163,6 +163,8 @@ async fn http(
         (Some(200..=399), _) => Ok(()),
         (Some(code), _) => Err(format!("HTTP probe failed with statuscode: {code}")),
         (None, Err(error)) => Err(failed(error)),
-        (None, Ok(_)) => Err(format!("Get \"http://{host}:{port}{path}\": malformed HTTP response")),
+        (None, Ok(_)) => Err(format!(
+            "Get \"http://{host}:{port}{path}\": malformed HTTP response"
+        )),
     }
 }

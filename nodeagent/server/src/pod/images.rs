@@ -30,7 +30,11 @@ pub(super) async fn ensure(
         None => "IfNotPresent",
     };
     let present = context.runtime.image(&image).await.map_err(|error| {
-        Failure::new("ImageInspectError", format!("Failed to inspect image \"{image}\": {error}"), 5)
+        Failure::new(
+            "ImageInspectError",
+            format!("Failed to inspect image \"{image}\": {error}"),
+            5,
+        )
     })?;
     match (policy, present) {
         ("Always", _) | ("IfNotPresent", None) => {}
@@ -40,16 +44,27 @@ pub(super) async fn ensure(
             return Ok(present);
         }
         (_, None) => {
-            let text =
-                format!("Container image \"{image}\" is not present with pull policy of Never");
+            let text = format!("Container image \"{image}\" is not present with pull policy of Never");
             let reason = "ErrImageNeverPull";
-            context.event(model, Some(container.name()), EventKind::Warning, reason, text.clone());
+            context.event(
+                model,
+                Some(container.name()),
+                EventKind::Warning,
+                reason,
+                text.clone(),
+            );
             return Err(Failure::new("ErrImageNeverPull", text, 10));
         }
     }
     if let Some(left) = backing_off(shared, &image) {
         let text = format!("Back-off pulling image \"{image}\"");
-        context.event(model, Some(container.name()), EventKind::Normal, "BackOff", text.clone());
+        context.event(
+            model,
+            Some(container.name()),
+            EventKind::Normal,
+            "BackOff",
+            text.clone(),
+        );
         let seconds = i64::try_from(left.as_secs()).unwrap_or(300) + 1;
         return Err(Failure::new("ImagePullBackOff", text, seconds));
     }
@@ -61,7 +76,13 @@ pub(super) async fn ensure(
         Err(error) => {
             note_failure(shared, &image);
             let text = format!("Failed to pull image \"{image}\": {error}");
-            context.event(model, Some(container.name()), EventKind::Warning, "Failed", text.clone());
+            context.event(
+                model,
+                Some(container.name()),
+                EventKind::Warning,
+                "Failed",
+                text.clone(),
+            );
             let short = "Error: ErrImagePull".to_owned();
             context.event(model, Some(container.name()), EventKind::Warning, "Failed", short);
             // Soon again, when it will be seen to be backing off.
@@ -102,8 +123,11 @@ async fn pull(
     let started = Instant::now();
     let mut result = Err(RuntimeError::Failed("no credentials to try".to_owned()));
     // With the credentials that fit, then without.
-    let mut tries: Vec<Option<RegistryAuth>> =
-        credentials(context, model, image).await.into_iter().map(Some).collect();
+    let mut tries: Vec<Option<RegistryAuth>> = credentials(context, model, image)
+        .await
+        .into_iter()
+        .map(Some)
+        .collect();
     tries.push(None);
     for auth in tries {
         result = context.runtime.pull_image(image, auth).await;
@@ -177,7 +201,9 @@ async fn credentials(context: &Context, model: &PodModel, image: &str) -> Vec<Re
 fn from_secret(secret: &Secret, image: &str) -> Vec<RegistryAuth> {
     let data = secret.data.as_ref();
     let auths = if let Some(bytes) = data.and_then(|d| d.get(".dockerconfigjson")) {
-        serde_json::from_slice::<DockerConfig>(&bytes.0).map(|c| c.auths).ok()
+        serde_json::from_slice::<DockerConfig>(&bytes.0)
+            .map(|c| c.auths)
+            .ok()
     } else {
         let bytes = data.and_then(|d| d.get(".dockercfg"));
         bytes.and_then(|b| serde_json::from_slice(&b.0).ok())
@@ -222,7 +248,11 @@ fn server_host(server: &str) -> &str {
         .trim_start_matches("https://")
         .trim_start_matches("http://");
     let host = host.split('/').next().unwrap_or(host);
-    if host == "index.docker.io" { "docker.io" } else { host }
+    if host == "index.docker.io" {
+        "docker.io"
+    } else {
+        host
+    }
 }
 
 #[cfg(test)]

@@ -103,13 +103,7 @@ impl PodManager {
     fn spawn(&self, uid: String, pod: Arc<Pod>, removed: bool, tasks: &mut JoinSet<String>) {
         let (commands, receiver) = mpsc::channel(COMMAND_BACKLOG);
         let (view, views) = watch::channel(None);
-        let worker = Worker::new(
-            Arc::clone(&self.context),
-            pod,
-            removed,
-            commands.clone(),
-            view,
-        );
+        let worker = Worker::new(Arc::clone(&self.context), pod, removed, commands.clone(), view);
         let handle = Handle {
             commands,
             view: views,

@@ -6,8 +6,8 @@ use super::worker::Command;
 use crate::context::Context;
 use kubeclient::EventKind;
 use nodeagent_core::{
-    ContainerKind, HandlerTarget, PodMemory, PodModel, PodObservation, ProbeKind, ProbeOutcome, ProbeSettings,
-    ProbeTracker, handler_target, probe_settings,
+    ContainerKind, HandlerTarget, PodMemory, PodModel, PodObservation, ProbeKind, ProbeOutcome,
+    ProbeSettings, ProbeTracker, handler_target, probe_settings,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -153,7 +153,12 @@ impl Probe {
             ProbeOutcome::Failure(text) => format!("{} probe failed: {text}", self.kind.title()),
             ProbeOutcome::Unknown(text) => format!("{} probe errored: {text}", self.kind.title()),
         };
-        self.context
-            .event(&self.model, Some(&self.container), EventKind::Warning, "Unhealthy", text);
+        self.context.event(
+            &self.model,
+            Some(&self.container),
+            EventKind::Warning,
+            "Unhealthy",
+            text,
+        );
     }
 }

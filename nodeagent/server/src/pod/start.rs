@@ -70,7 +70,13 @@ async fn create(
 ) -> Result<String, Failure> {
     let name = container.name();
     let config_error = |text: String| {
-        context.event(model, Some(name), EventKind::Warning, "Failed", format!("Error: {text}"));
+        context.event(
+            model,
+            Some(name),
+            EventKind::Warning,
+            "Failed",
+            format!("Error: {text}"),
+        );
         Failure::new("CreateContainerConfigError", text, 5)
     };
     let ips = sources::pod_ips(context, model, observed);
@@ -126,7 +132,12 @@ async fn prepare_files(
     paths: &mut VolumePaths,
 ) -> std::io::Result<()> {
     let hosts = context.pod_dir(&model.uid).join("etc-hosts");
-    let text = hosts_file(model, ips, &context.config.node_name, &context.config.cluster_domain);
+    let text = hosts_file(
+        model,
+        ips,
+        &context.config.node_name,
+        &context.config.cluster_domain,
+    );
     context.host.write_file(&hosts, text.as_bytes(), 0o644).await?;
     paths.hosts_file = Some(hosts.to_string_lossy().into_owned());
     let log = steps::termination_log(context, model, &target.name, target.attempt);
@@ -152,7 +163,9 @@ async fn sub_paths(
             }
             _ => continue,
         };
-        let Some(volume) = paths.volumes.get(&mount.name) else { continue };
+        let Some(volume) = paths.volumes.get(&mount.name) else {
+            continue;
+        };
         let target = context
             .pod_dir(&model.uid)
             .join("volume-subpaths")
@@ -215,10 +228,20 @@ async fn post_start(
     let Err(text) = result else { return Ok(()) };
     let text = format!("PostStartHook failed: {text}");
     let name = Some(container.name());
-    context.event(model, name, EventKind::Warning, "FailedPostStartHook", text.clone());
+    context.event(
+        model,
+        name,
+        EventKind::Warning,
+        "FailedPostStartHook",
+        text.clone(),
+    );
     let killing = "FailedPostStartHook".to_owned();
     context.event(model, name, EventKind::Normal, "Killing", killing);
     let grace = model.grace_period_seconds();
-    steps::report(context.runtime.stop_container(id, grace).await, model, "stop a container");
+    steps::report(
+        context.runtime.stop_container(id, grace).await,
+        model,
+        "stop a container",
+    );
     Err(Failure::new("PostStartHookError", text, 1))
 }

@@ -7,7 +7,12 @@ use std::sync::Arc;
 
 const ATTEMPTS: usize = 4;
 /// Conditions that the agent owns; the others are whatever the object has.
-const OWNED: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+const OWNED: [&str; 4] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+];
 
 pub(super) enum Written {
     /// With the object as it is now.

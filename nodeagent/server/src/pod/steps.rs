@@ -121,24 +121,33 @@ pub(super) async fn create_sandbox(
         return Err(Failure::new("ContainerCreating", error.to_string(), 2));
     }
     let host = &context.host;
-    let cgroups = PodCgroups::new(
-        &context.config.cgroup_root,
-        qos_class(&model.pod),
-        &model.uid,
-    );
+    let cgroups = PodCgroups::new(&context.config.cgroup_root, qos_class(&model.pod), &model.uid);
     let made = async {
         host.create_directory(&context.log_dir(model)).await?;
-        host.create_pod_cgroup(&cgroups, &cgroup_resources(&model.pod)).await
+        host.create_pod_cgroup(&cgroups, &cgroup_resources(&model.pod))
+            .await
     };
     if let Err(error) = made.await {
         let text = format!("Failed to prepare pod: {error}");
-        context.event(model, None, EventKind::Warning, "FailedCreatePodContainer", text.clone());
+        context.event(
+            model,
+            None,
+            EventKind::Warning,
+            "FailedCreatePodContainer",
+            text.clone(),
+        );
         return Err(Failure::new("ContainerCreating", text, 2));
     }
     let config = sandbox_of(context, model, attempt);
     if let Err(error) = context.runtime.run_sandbox(&config).await {
         let text = format!("Failed to create pod sandbox: {error}");
-        context.event(model, None, EventKind::Warning, "FailedCreatePodSandBox", text.clone());
+        context.event(
+            model,
+            None,
+            EventKind::Warning,
+            "FailedCreatePodSandBox",
+            text.clone(),
+        );
         return Err(Failure::new("ContainerCreating", text, 2));
     }
     Ok(())
@@ -162,7 +171,13 @@ pub(super) async fn stop_container(
         hooked.insert(id.to_owned())
     };
     if first {
-        context.event(model, Some(name), EventKind::Normal, "Killing", cause.message(name));
+        context.event(
+            model,
+            Some(name),
+            EventKind::Normal,
+            "Killing",
+            cause.message(name),
+        );
         run_pre_stop(context, model, observed, id, name, grace_seconds).await;
     }
     let used = i64::try_from(started.elapsed().as_secs()).unwrap_or(i64::MAX);
@@ -188,7 +203,9 @@ async fn run_pre_stop(
     name: &str,
     grace_seconds: i64,
 ) {
-    let Some(container) = model.container(name) else { return };
+    let Some(container) = model.container(name) else {
+        return;
+    };
     let hook = container
         .spec
         .lifecycle
@@ -236,7 +253,11 @@ pub(super) fn termination_log(
     attempt: u32,
 ) -> std::path::PathBuf {
     let file = format!("{attempt}.termination");
-    context.pod_dir(&model.uid).join("containers").join(name).join(file)
+    context
+        .pod_dir(&model.uid)
+        .join("containers")
+        .join(name)
+        .join(file)
 }
 
 fn tail(data: &[u8], max: usize) -> String {
@@ -247,11 +268,7 @@ fn tail(data: &[u8], max: usize) -> String {
 /// Takes down what is left on the machine, then tells the API server. True when both is done.
 pub(super) async fn finalize(context: &Context, model: &PodModel, status: &PodStatus, removed: bool) -> bool {
     let host = &context.host;
-    let cgroups = PodCgroups::new(
-        &context.config.cgroup_root,
-        qos_class(&model.pod),
-        &model.uid,
-    );
+    let cgroups = PodCgroups::new(&context.config.cgroup_root, qos_class(&model.pod), &model.uid);
     if let Err(error) = host.remove_tree(&context.pod_dir(&model.uid)).await {
         tracing::warn!(pod = %model.name, %error, "volumes cannot be taken down yet");
         return false;

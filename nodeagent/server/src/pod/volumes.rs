@@ -5,9 +5,7 @@ use crate::context::Context;
 use crate::host::EmptyDirOptions;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{PersistentVolume, Volume};
-use nodeagent_core::{
-    FileEntry, PodModel, TokenProjection, VolumeError, VolumePlan, volume_plan,
-};
+use nodeagent_core::{FileEntry, PodModel, TokenProjection, VolumeError, VolumePlan, volume_plan};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -22,10 +20,7 @@ pub(super) enum MountError {
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {source}")]
     Plan { volume: String, source: VolumeError },
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {source}")]
-    Io {
-        volume: String,
-        source: std::io::Error,
-    },
+    Io { volume: String, source: std::io::Error },
     #[error("MountVolume.SetUp failed for volume \"{volume}\" : {text}")]
     Text { volume: String, text: String },
     #[error("volume sources cannot be fetched: {0}")]
@@ -221,7 +216,9 @@ fn directory(volume: &PersistentVolume) -> Option<(&str, &str)> {
     if let Some(host) = &spec.host_path {
         return Some((&host.path, host.type_.as_deref().unwrap_or("DirectoryOrCreate")));
     }
-    spec.local.as_ref().map(|local| (local.path.as_str(), "Directory"))
+    spec.local
+        .as_ref()
+        .map(|local| (local.path.as_str(), "Directory"))
 }
 
 async fn current_token(
@@ -274,7 +271,9 @@ async fn current_token(
         },
     };
     let status = answer.status.unwrap_or_default();
-    let text = status.token.ok_or_else(|| failed("the answer holds none".to_owned()))?;
+    let text = status
+        .token
+        .ok_or_else(|| failed("the answer holds none".to_owned()))?;
     let life = status
         .expiration_timestamp
         .map(|t| t.0.duration_since(context.env.clock.now()))

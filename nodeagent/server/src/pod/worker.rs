@@ -37,7 +37,10 @@ pub(crate) enum Command {
         success: bool,
     },
     /// Stop the pod for good: eviction by the node itself.
-    Evict { reason: String, message: String },
+    Evict {
+        reason: String,
+        message: String,
+    },
 }
 
 /// What the HTTP endpoints see of a pod.
@@ -211,7 +214,11 @@ impl Worker {
             .cloned()
             .collect();
         for container in ended {
-            let known = self.memory.container(&container.name).termination_messages.clone();
+            let known = self
+                .memory
+                .container(&container.name)
+                .termination_messages
+                .clone();
             if known.contains_key(&container.id) {
                 continue;
             }
@@ -304,9 +311,17 @@ impl Worker {
                     grace_seconds,
                     cause,
                 } => {
-                    let ok =
-                        steps::stop_container(&context, &model, &observed, &shared, &id, &name, grace_seconds, &cause)
-                            .await;
+                    let ok = steps::stop_container(
+                        &context,
+                        &model,
+                        &observed,
+                        &shared,
+                        &id,
+                        &name,
+                        grace_seconds,
+                        &cause,
+                    )
+                    .await;
                     Done::Stopped { id, ok }
                 }
                 Action::StopSandbox { id } => {
@@ -314,11 +329,19 @@ impl Worker {
                     Done::Free { id }
                 }
                 Action::RemoveContainer { id } => {
-                    steps::report(context.runtime.remove_container(&id).await, &model, "remove container");
+                    steps::report(
+                        context.runtime.remove_container(&id).await,
+                        &model,
+                        "remove container",
+                    );
                     Done::Free { id }
                 }
                 Action::RemoveSandbox { id } => {
-                    steps::report(context.runtime.remove_sandbox(&id).await, &model, "remove sandbox");
+                    steps::report(
+                        context.runtime.remove_sandbox(&id).await,
+                        &model,
+                        "remove sandbox",
+                    );
                     Done::Free { id }
                 }
                 Action::Finalize => Done::Finalized {

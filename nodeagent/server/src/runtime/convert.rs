@@ -36,7 +36,10 @@ pub(super) fn sandbox_config(config: &SandboxConfig) -> cri::PodSandboxConfig {
             security_context: Some(cri::LinuxSandboxSecurityContext {
                 namespace_options: Some(namespaces(&config.namespaces)),
                 run_as_user: config.run_as_user.map(int64),
-                run_as_group: config.run_as_group.filter(|_| config.run_as_user.is_some()).map(int64),
+                run_as_group: config
+                    .run_as_group
+                    .filter(|_| config.run_as_user.is_some())
+                    .map(int64),
                 supplemental_groups: config.supplemental_groups.clone(),
                 privileged: config.privileged,
                 seccomp: Some(seccomp(&config.seccomp)),
@@ -137,7 +140,10 @@ fn security(context: &SecurityContext, spaces: &Namespaces) -> cri::LinuxContain
         namespace_options: Some(namespaces(spaces)),
         run_as_user: context.run_as_user.map(int64),
         // The CRI refuses a group without a user.
-        run_as_group: context.run_as_group.filter(|_| context.run_as_user.is_some()).map(int64),
+        run_as_group: context
+            .run_as_group
+            .filter(|_| context.run_as_user.is_some())
+            .map(int64),
         readonly_rootfs: context.read_only_root,
         supplemental_groups: context.supplemental_groups.clone(),
         no_new_privs: context.no_new_privileges,

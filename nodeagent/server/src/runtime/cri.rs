@@ -212,9 +212,9 @@ impl Runtime for CriRuntime {
             match self.runtime().container_status(soon(message)).await {
                 Ok(answer) => {
                     let status = answer.into_inner().status;
-                    observation.containers.extend(
-                        status.map(|s| convert::observed_container(s, &container.pod_sandbox_id)),
-                    );
+                    observation
+                        .containers
+                        .extend(status.map(|s| convert::observed_container(s, &container.pod_sandbox_id)));
                 }
                 Err(status) if status.code() == tonic::Code::NotFound => {}
                 Err(status) => return Err(error(status)),

@@ -158,7 +158,10 @@ fn script(image: &str) -> Option<(i32, SignedDuration)> {
     let (_, rest) = image.split_once("exit-")?;
     let (code, seconds) = rest.split_once("-after-")?;
     let seconds = seconds.split([':', '@']).next()?;
-    Some((code.parse().ok()?, SignedDuration::from_secs(seconds.parse().ok()?)))
+    Some((
+        code.parse().ok()?,
+        SignedDuration::from_secs(seconds.parse().ok()?),
+    ))
 }
 
 #[async_trait]
@@ -264,7 +267,12 @@ impl Runtime for FakeRuntime {
         let pod = state
             .pods
             .get_mut(&sandbox.uid)
-            .filter(|p| p.observation.sandboxes.iter().any(|s| s.id == sandbox_id && s.ready))
+            .filter(|p| {
+                p.observation
+                    .sandboxes
+                    .iter()
+                    .any(|s| s.id == sandbox_id && s.ready)
+            })
             .ok_or_else(|| RuntimeError::NotFound(format!("sandbox {sandbox_id}")))?;
         pod.observation.containers.push(ObservedContainer {
             id: id.clone(),
@@ -280,7 +288,11 @@ impl Runtime for FakeRuntime {
             message: String::new(),
             image: config.image_name.clone(),
             image_id: config.image.clone(),
-            spec_hash: config.annotations.get(annotation::HASH).cloned().unwrap_or_default(),
+            spec_hash: config
+                .annotations
+                .get(annotation::HASH)
+                .cloned()
+                .unwrap_or_default(),
         });
         Ok(id)
     }
