@@ -12,6 +12,7 @@
 
 mod container;
 mod cri_log;
+mod dns;
 mod lifecycle;
 mod name_resolution;
 mod observation;
@@ -29,6 +30,7 @@ pub use container::{
     service_environment,
 };
 pub use cri_log::{LogLine, LogOptions, LogSelector, parse_line, parse_stream};
+pub use dns::{DnsOutcome, DnsZone, MAX_UDP_MESSAGE, finish_chase, respond, server_failure};
 pub use lifecycle::{
     Action, ContainerMemory, CrashBackoff, Plan, PodMemory, StopCause, TerminationCause, Waiting, plan,
 };

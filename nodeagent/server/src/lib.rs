@@ -12,6 +12,7 @@ mod agent;
 mod config;
 mod containerd;
 mod context;
+mod dns_server;
 mod endpoints;
 mod grpc_health;
 mod host;
@@ -25,6 +26,7 @@ mod tls;
 pub use agent::{NodeAgent, run_on_linux};
 pub use config::{ContainerdConfig, NodeAgentConfig};
 pub use containerd::{Containerd, import_image};
+pub use dns_server::{DNS_PORT, DnsServer, DnsServerConfig};
 pub use host::{EmptyDirOptions, FakeHost, HostFacts, HostLoad, LinuxHost, NodeHost, PodNetwork};
 pub use runtime::{
     ContainerUsage, CriRuntime, ExecOutput, FakeBehaviour, FakeRuntime, ImageInfo, PodSummary, RegistryAuth,
