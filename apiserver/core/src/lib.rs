@@ -18,6 +18,7 @@ pub mod field_validation;
 pub mod label_selector;
 pub mod metadata;
 pub mod names;
+pub mod openapi;
 pub mod options;
 pub mod patch;
 pub mod quantity;
