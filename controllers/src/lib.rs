@@ -17,7 +17,6 @@ mod deployment;
 mod discovery;
 mod endpoints;
 mod garbage_collector;
-mod job;
 mod manager;
 mod namespace;
 mod node_ipam;

@@ -139,9 +139,7 @@ fn complete_kind(value: &mut Value, expected: &GroupVersionKind) -> Result<(), A
             quote(&api_version),
         )));
     }
-    // Clients name options by the group of the resource they are for: that is one and the same kind.
-    let options = expected.kind.ends_with("Options");
-    if !given_version.is_empty() && given_version != api_version && !options {
+    if !given_version.is_empty() && given_version != api_version {
         return Err(ApiError::bad_request(format!(
             "the API version in the data ({given_version}) does not match the expected API version ({api_version})"
         )));

@@ -28,12 +28,8 @@ use sha2::{Digest, Sha256};
 use crate::discovery::{Catalog, CatalogVersion, Document};
 use crate::resource::GroupVersionKind;
 
-/// The content type of [`OpenApi::v2_protobuf`] in answers. Clients also ask for it by [`V2_PROTOBUF_ASKED`], which
-/// is no well-formed media type, and which Go's parser therefore refuses in answers.
-pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-
-/// The older name of the same content type, as clients write it in `Accept`.
-pub const V2_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The content type of [`OpenApi::v2_protobuf`].
+pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 /// JSON schemas (`openAPIV3Schema`) of custom kinds; kinds without an entry are free-form.
 pub type CustomSchemas = BTreeMap<GroupVersionKind, Value>;
@@ -51,10 +47,10 @@ impl Compressed {
     fn new(bytes: &[u8]) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
         // Writing into a vector cannot fail.
-        let gzip = encoder
-            .write_all(bytes)
-            .and_then(|()| encoder.finish())
-            .unwrap_or_default();
+        let gzip = match encoder.write_all(bytes).and_then(|()| encoder.finish()) {
+            Ok(gzip) => gzip,
+            Err(_) => Vec::new(),
+        };
         let etag = format!("\"{}\"", hex::encode_upper(Sha256::digest(&gzip)));
         Self { gzip, etag }
     }

@@ -1,68 +1,105 @@
-//! What is served: discovery, OpenAPI, version, and the keys of service-account tokens.
+//! What is served: discovery, version, and the keys of service-account tokens.
 
 use crate::front::{Call, value_response};
-use crate::http::{Accepted, Encoding, Response, View, bytes_response, negotiate};
+use crate::http::{Response, View, bytes_response, negotiate, negotiate_any};
 use crate::state::State;
 use apiserver_core::ApiError;
-use http::StatusCode;
+use apiserver_core::discovery::{AggregatedVersion, Catalog, Document};
+use http::header::{ETAG, IF_NONE_MATCH, VARY};
+use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 pub(crate) async fn answer(state: &State, call: &Call) -> Result<Response, ApiError> {
-    let path = call.info.path.trim_end_matches('/');
-    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    if call.info.verb != "get" && call.info.verb != "head" {
+        return Err(ApiError::path_method_not_allowed());
+    }
+    let path = call.info.path.trim_matches('/');
+    let parts: Vec<&str> = path.split('/').collect();
+    let accepted = negotiate(&call.parts.headers, false, false).unwrap_or(call.accepted);
+    let catalog = || Catalog::new(&state.registry());
     let value = match parts.as_slice() {
+        [""] => json!({"paths": paths(&catalog())}),
         ["version"] => version(),
-        ["api"] => json!({"kind": "APIVersions", "versions": ["v1"],
-            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": state.advertised()}]}),
+        ["api" | "apis"] => {
+            let core = parts[0] == "api";
+            if let Some(version) = wants_aggregated(call) {
+                let document = Document::new(&catalog().aggregated(version, core));
+                return Ok(document_response(call, document, version.content_type()));
+            }
+            if core { catalog().api_versions(&state.advertised()) } else { catalog().group_list() }
+        }
+        ["api", version] => catalog().resource_list("", version).ok_or_else(ApiError::path_not_found)?,
+        ["apis", group] => catalog().group(group).ok_or_else(ApiError::path_not_found)?,
+        ["apis", group, version] => {
+            catalog().resource_list(group, version).ok_or_else(ApiError::path_not_found)?
+        }
         [".well-known", "openid-configuration"] => state.tokens.openid_configuration(&state.advertised()),
-        ["openid", "v1", "jwks"] => state.tokens.jwks(),
-        ["apis"] => group_list(),
-        ["api", "v1"] => resource_list("", "v1").ok_or_else(ApiError::path_not_found)?,
-        ["apis", group, version] => resource_list(group, version).ok_or_else(ApiError::path_not_found)?,
-        _ => return Err(ApiError::path_not_found()),
+        ["openid", "v1", "jwks"] => {
+            let keys = serde_json::to_vec(&state.tokens.jwks()).unwrap_or_default();
+            return Ok(bytes_response(StatusCode::OK, "application/jwk-set+json", keys));
+        }
+        _ => return crate::openapi::answer(state, call).await,
     };
-    Ok(value_response(200, &value, call.accepted))
+    Ok(value_response(200, &value, accepted))
+}
+
+fn wants_aggregated(call: &Call) -> Option<AggregatedVersion> {
+    let accepted = negotiate_any(&call.parts.headers, false, |wanted, group, version| {
+        match (wanted, group, version) {
+            ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => Some(View::Discovery("v2")),
+            ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => Some(View::Discovery("v2beta1")),
+            _ => None,
+        }
+    })?;
+    match accepted.view {
+        View::Discovery("v2") => Some(AggregatedVersion::V2),
+        View::Discovery(_) => Some(AggregatedVersion::V2beta1),
+        _ => None,
+    }
+}
+
+/// A document with its entity tag, or 304 for a client that has it.
+pub(crate) fn document_response(call: &Call, document: Document, content_type: &str) -> Response {
+    let known = call.header(IF_NONE_MATCH.as_str()) == document.etag;
+    let mut response = if known {
+        bytes_response(StatusCode::NOT_MODIFIED, content_type, Vec::new())
+    } else {
+        bytes_response(StatusCode::OK, content_type, document.body)
+    };
+    if let Ok(etag) = HeaderValue::from_str(&document.etag) {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+fn paths(catalog: &Catalog) -> Vec<String> {
+    let mut paths: Vec<String> = [
+        "/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics",
+        "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
+    ]
+    .map(str::to_owned)
+    .into();
+    for group in catalog.groups.iter().filter(|group| !group.name.is_empty()) {
+        paths.push(format!("/apis/{}", group.name));
+        for version in &group.versions {
+            paths.push(format!("/apis/{}/{}", group.name, version.version));
+        }
+    }
+    paths.sort();
+    paths
 }
 
 fn version() -> Value {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
     json!({
         "major": "1", "minor": "36", "gitVersion": "v1.36.0+trireme", "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc",
-        "platform": format!("linux/{}", match std::env::consts::ARCH { "x86_64" => "amd64", "aarch64" => "arm64", arch => arch }),
+        "platform": format!("linux/{architecture}"),
         "emulationMajor": "1", "emulationMinor": "36", "minCompatibilityMajor": "1", "minCompatibilityMinor": "35",
     })
-}
-
-fn group_list() -> Value {
-    let groups: Vec<Value> = kubeschema::discovery()
-        .groups
-        .iter()
-        .filter(|group| !group.name.is_empty())
-        .map(|group| {
-            let versions: Vec<Value> = group.versions.iter().map(|version| json!({
-                "groupVersion": format!("{}/{}", group.name, version.version), "version": version.version})).collect();
-            json!({"name": group.name, "preferredVersion": versions[0], "versions": versions})
-        })
-        .collect();
-    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
-}
-
-fn resource_list(group: &str, version: &str) -> Option<Value> {
-    let found = kubeschema::discovery().version(group, version)?;
-    let mut resources = Vec::new();
-    for resource in &found.resources {
-        resources.push(json!({"name": resource.name, "singularName": resource.singular, "namespaced": resource.namespaced,
-            "kind": resource.kind, "verbs": resource.verbs, "shortNames": resource.short_names, "categories": resource.categories}));
-        for sub in &resource.subresources {
-            let mut entry = json!({"name": format!("{}/{}", resource.name, sub.name), "singularName": "", "namespaced": resource.namespaced,
-                "kind": sub.kind, "verbs": sub.verbs});
-            if let Some((group, version)) = &sub.group_version {
-                entry["group"] = json!(group);
-                entry["version"] = json!(version);
-            }
-            resources.push(entry);
-        }
-    }
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}))
 }

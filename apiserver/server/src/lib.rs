@@ -12,6 +12,7 @@ mod front;
 mod health;
 mod http;
 mod metrics;
+mod openapi;
 mod ownership;
 mod patching;
 mod reviews;

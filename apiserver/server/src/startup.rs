@@ -1,52 +1,124 @@
 //! What the server keeps in the store for itself and everybody: namespaces, default roles, its own address.
+//!
+//! Every replica does all of it, at its start and again in rounds: what is there already is left alone.
+
+mod endpoints;
+mod ensure;
+mod identity;
+mod policy;
 
 use crate::health::Health;
+use crate::services::repair;
 use crate::state::State;
-use crate::verbs::{Ownership, Writer, create_object};
-use apiserver_core::{ApiError, Reason, Resource};
-use serde_json::Value;
+use apiserver_core::service_ip::first_ip;
+use apiserver_core::{ApiError, Resource};
+use ensure::{ensure, ensure_all};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+/// Upstream's intervals: endpoint reconciler and identity lease 10 s, system namespaces 1 min, repair 3 min.
+const ROUND: Duration = Duration::from_secs(10);
+const OBJECTS_EVERY: Duration = Duration::from_secs(60);
+const REPAIR_EVERY: Duration = Duration::from_secs(180);
+const RETRY: Duration = Duration::from_millis(300);
+
+/// Runs until cancelled.
 pub(crate) async fn run(state: Arc<State>, health: Arc<Health>, cancel: CancellationToken) {
-    loop {
-        match namespaces(&state).await {
-            Ok(()) => health.started.store(true, Ordering::Relaxed),
-            Err(error) => tracing::warn!(%error, "start-up objects"),
+    let work = async {
+        while let Err(error) = objects(&state).await {
+            tracing::warn!(%error, "start-up objects, trying again");
+            tokio::time::sleep(RETRY).await;
         }
-        let pause = if health.started.load(Ordering::Relaxed) { Duration::from_secs(60) } else { Duration::from_millis(500) };
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+        health.started.store(true, Ordering::Relaxed);
+        let (mut objects_at, mut repair_at) = (Instant::now() + OBJECTS_EVERY, Instant::now() + REPAIR_EVERY);
+        let mut suspects = BTreeMap::new();
+        loop {
+            log("endpoints of default/kubernetes", endpoints::renew(&state).await);
+            log("identity lease", identity::renew(&state).await);
+            if Instant::now() >= objects_at {
+                objects_at = Instant::now() + OBJECTS_EVERY;
+                log("start-up objects", objects(&state).await);
+            }
+            if Instant::now() >= repair_at {
+                repair_at = Instant::now() + REPAIR_EVERY;
+                log("repair of Service reservations", repair(&state, &mut suspects).await);
+            }
+            tokio::time::sleep(ROUND).await;
         }
+    };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => {}
+        () = work => {}
     }
 }
 
-pub(crate) async fn leave(_state: &State) {}
-
-async fn namespaces(state: &State) -> Result<(), ApiError> {
-    for object in kubeschema::startup_objects_of("namespaces", "v1", "Namespace") {
-        ensure(state, "", "v1", "namespaces", "", object).await?;
+/// Takes this replica out of the endpoints, at a clean stop.
+pub(crate) async fn leave(state: &State) {
+    let left = tokio::time::timeout(Duration::from_secs(3), endpoints::leave(state)).await;
+    match left {
+        Ok(left) => log("leaving the endpoints", left),
+        Err(_) => tracing::warn!("leaving the endpoints: the store doesn't answer"),
     }
-    Ok(())
 }
 
-async fn ensure(
-    state: &State,
-    group: &str,
-    version: &str,
-    resource: &str,
-    namespace: &str,
-    object: Value,
-) -> Result<(), ApiError> {
+fn log(what: &str, outcome: Result<(), ApiError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "{what}");
+    }
+}
+
+async fn objects(state: &State) -> Result<(), ApiError> {
+    let mut all = kubeschema::startup_objects();
+    let mut of = |resource: &str| all.remove(resource).unwrap_or_default();
+    ensure_all(state, "", "namespaces", of("namespaces")).await?;
+    policy::reconcile(state, "clusterroles", of("clusterroles")).await?;
+    policy::reconcile(state, "clusterrolebindings", of("clusterrolebindings")).await?;
+    policy::reconcile(state, "roles", of("roles")).await?;
+    policy::reconcile(state, "rolebindings", of("rolebindings")).await?;
+    ensure_all(state, "scheduling.k8s.io", "priorityclasses", of("priorityclasses")).await?;
+    let levels = of("prioritylevelconfigurations");
+    ensure_all(state, "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", levels).await?;
+    ensure_all(state, "flowcontrol.apiserver.k8s.io", "flowschemas", of("flowschemas")).await?;
+    ensure_all(state, "apiregistration.k8s.io", "apiservices", of("apiservices")).await?;
+    let mut cidr = json!({"metadata": {"name": "kubernetes"}});
+    cidr["spec"] = json!({"cidrs": [state.config.service_cidr.trunc().to_string()]});
+    ensure(state, "networking.k8s.io", "servicecidrs", cidr).await?;
+    ensure(state, "", "services", kubernetes_service(state)).await?;
+    ensure(state, "", "configmaps", authentication_config(state)).await
+}
+
+/// `default/kubernetes`, under which pods reach the API servers.
+fn kubernetes_service(state: &State) -> Value {
+    let ip = first_ip(&ipnet::IpNet::V4(state.config.service_cidr)).to_string();
+    let port = state.config.advertise_port.unwrap_or(6443);
+    json!({
+        "metadata": {"name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"}},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None", "internalTrafficPolicy": "Cluster",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
+        },
+    })
+}
+
+/// From which extension API servers learn whom we trust.
+fn authentication_config(state: &State) -> Value {
+    json!({
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {"client-ca-file": state.config.client_ca_pem},
+    })
+}
+
+/// A built-in resource.
+fn built_in(state: &State, group: &str, resource: &str) -> Result<Arc<Resource>, ApiError> {
     let registry = state.registry();
-    let Some(resource) = registry.lookup(group, version, resource) else { return Ok(()) };
-    let mut writer = Writer::loopback(state.now());
-    match create_object(state, resource, &mut writer, namespace, object, Ownership::Update).await {
-        Err(error) if error.reason != Reason::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
+    let found = registry.lookup(group, "v1", resource).map(Arc::clone);
+    found.ok_or_else(|| ApiError::internal(format!("{resource} isn't a built-in resource")))
 }

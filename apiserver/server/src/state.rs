@@ -5,10 +5,11 @@ use crate::authz::Authorizer;
 use crate::cache::{Caches, FieldsOf, ReadError, WatchCache};
 use crate::config::ApiServerConfig;
 use crate::store::{EventLeases, StoreClient, StoreError};
+use apiserver_core::openapi::OpenApi;
 use apiserver_core::{ApiError, Registry, Resource};
 use jiff::Timestamp;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use support::Env;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ pub(crate) struct State {
     pub event_leases: EventLeases,
     pub tokens: TokenKeys,
     pub authorizer: Authorizer,
+    /// Made at the first question.
+    pub openapi: OnceLock<OpenApi>,
     admission_ready: AtomicBool,
     /// Ends watches and background work.
     pub cancel: CancellationToken,
@@ -40,6 +43,7 @@ impl State {
             event_leases: EventLeases::default(),
             tokens,
             authorizer: Authorizer::new(),
+            openapi: OnceLock::new(),
             admission_ready: AtomicBool::new(false),
             cancel,
             registry: RwLock::new(Arc::new(Registry::built_in())),

@@ -60,10 +60,10 @@ impl DnsServerConfig {
 /// The DNS server of one node.
 pub struct DnsServer {
     shared: Arc<Shared>,
+    services: Informer<Service>,
+    slices: Informer<EndpointSlice>,
     listen: Vec<SocketAddr>,
     env: Env,
-    /// Of its own; they stop with it.
-    _informers: Option<(Informer<Service>, Informer<EndpointSlice>)>,
 }
 
 /// What all questions share.
@@ -79,28 +79,27 @@ impl DnsServer {
     pub fn new(config: DnsServerConfig, client: kube::Client, env: Env) -> Self {
         let services = Informer::all(Api::all(client.clone()), &env);
         let slices = Informer::all(Api::all(client), &env);
-        let mut server = Self::over(config, services.store().clone(), slices.store().clone(), env);
-        server._informers = Some((services, slices));
-        server
+        Self::with_informers(config, services, slices, env)
     }
 
-    /// Over copies that others use too.
-    pub fn over(
+    /// As [`DnsServer::new`], over informers that others use too.
+    pub fn with_informers(
         config: DnsServerConfig,
-        services: Store<Service>,
-        slices: Store<EndpointSlice>,
+        services: Informer<Service>,
+        slices: Informer<EndpointSlice>,
         env: Env,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 zone: RwLock::new(DnsZone::new(&config.domain)),
-                services,
-                slices,
+                services: services.store().clone(),
+                slices: slices.store().clone(),
                 upstream: Upstream::new(config.upstreams, &env),
             }),
+            services,
+            slices,
             listen: config.listen,
             env,
-            _informers: None,
         }
     }
 
@@ -136,8 +135,8 @@ impl DnsServer {
         }
         tasks.spawn(follow(
             Arc::clone(&self.shared),
-            self.shared.services.subscribe(),
-            self.shared.slices.subscribe(),
+            self.services.subscribe(),
+            self.slices.subscribe(),
         ));
         tracing::info!(listen = ?self.listen, "serving cluster DNS");
         cancel.cancelled().await;

@@ -75,7 +75,7 @@ pub(crate) async fn impersonated(
     } else if !unauthenticated && !shown.iter().any(|group| group == special) {
         shown.push(special.to_owned());
     }
-    tracing::info!(by = %user.username, "as" = %wanted, "impersonation");
+    tracing::debug!(by = %user.username, "as" = %wanted, "impersonation");
     Ok(UserInfo { username: wanted, uid, groups: shown, extra })
 }
 

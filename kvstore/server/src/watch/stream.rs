@@ -1,6 +1,6 @@
 //! One client's watch stream (etcd `server/etcdserver/api/v3rpc/watch.go`).
 
-use super::hub::{Behind, CatchUp, Interest, Message, Subscription};
+use super::hub::{CatchUp, Interest, Message, Subscription};
 use crate::consensus::Consensus;
 use crate::status;
 use crate::store::Store;
@@ -61,8 +61,6 @@ pub async fn serve(
         watchers: BTreeMap::new(),
         next_id: 0,
         last_caught_up: -1,
-        delivered: 0,
-        behind_queue: false,
     };
     // Gone or not, what remains to do is the same.
     let _ = stream.run(&mut requests, &cancel).await;
@@ -83,10 +81,6 @@ struct WatchStream {
     watchers: BTreeMap<i64, Known>,
     next_id: i64,
     last_caught_up: i64,
-    /// Messages of the queue that were passed on.
-    delivered: u64,
-    /// Someone is behind whose older events are still in the queue.
-    behind_queue: bool,
 }
 
 impl WatchStream {
@@ -119,9 +113,8 @@ impl WatchStream {
                             busy.insert(*watch_id);
                         }
                         self.deliver(message).await?;
-                        self.delivered += 1;
                         // A busy queue must not starve the watchers that are behind.
-                        if behind || self.behind_queue {
+                        if behind {
                             behind = self.catch_up().await?;
                         }
                     }
@@ -194,7 +187,6 @@ impl WatchStream {
                     if *watch_id == gone => {}
                 _ => self.deliver(message).await?,
             }
-            self.delivered += 1;
         }
         Ok(())
     }
@@ -323,9 +315,7 @@ impl WatchStream {
     /// Gives one watcher that is behind one page of events; says whether more may be behind.
     async fn catch_up(&mut self) -> Result<bool, Gone> {
         let hub = &self.options.store.hub;
-        let found = hub.catch_up(self.subscription.id, self.last_caught_up, self.delivered);
-        self.behind_queue = matches!(found, Behind::AfterQueue);
-        let Behind::Now(work) = found else {
+        let Some(work) = hub.catch_up(self.subscription.id, self.last_caught_up) else {
             return Ok(false);
         };
         self.last_caught_up = work.watch_id;
@@ -367,20 +357,10 @@ impl WatchStream {
         if work.from < meta.compacted {
             return Ok(Page::Compacted(meta.compacted));
         }
-        if let Some(mut page) = work.recent {
-            for event in &mut page.events {
-                // What was before the compacted revision is no longer to be had, here as on disk.
-                if event
-                    .kv
-                    .as_ref()
-                    .is_some_and(|kv| kv.mod_revision <= meta.compacted)
-                {
-                    event.prev_kv = None;
-                }
-            }
+        if let Some(events) = work.recent {
             return Ok(Page::Events {
-                events: page.events,
-                next: page.next_revision,
+                events,
+                next: work.to + 1,
             });
         }
         let page = history_page(
