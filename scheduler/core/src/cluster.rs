@@ -5,15 +5,18 @@
 //! - A pod is at one node at most; an older version of a pod never replaces a newer one.
 //! - Slots of nodes and pods are reused; a slot means something only until the next change.
 
+mod kinds;
 mod node_info;
 mod topology;
 
+pub(crate) use kinds::{Kind, Kinds};
 pub use node_info::NodeInfo;
 pub use topology::{NO_VALUE, Topology};
 
 use crate::pod_info::PodInfo;
 use crate::resources::Amounts;
 use crate::selector::Labels;
+use kinds::KindId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -35,9 +38,7 @@ pub struct Cluster {
     pods: Vec<Option<PlacedPod>>,
     pod_slots: BTreeMap<String, PodSlot>,
     free_pods: Vec<PodSlot>,
-    by_namespace: BTreeMap<String, BTreeSet<PodSlot>>,
-    /// Pods with terms on other pods: the only ones that matter to a newcomer without any.
-    with_affinity: BTreeSet<PodSlot>,
+    kinds: Kinds,
 
     topologies: BTreeMap<String, Topology>,
     /// On how many nodes each image is.
@@ -56,7 +57,8 @@ pub(crate) struct Node {
 #[derive(Debug, Clone)]
 pub(crate) struct PlacedPod {
     pub(crate) info: Arc<PodInfo>,
-    pub(crate) node: NodeSlot,
+    node: NodeSlot,
+    kind: KindId,
     /// Decided here, not yet seen bound.
     pub(crate) assumed: bool,
 }
@@ -176,13 +178,7 @@ impl Cluster {
         let placed = self.pods[slot].take()?;
         self.free_pods.push(slot);
         let info = placed.info;
-        if let Some(slots) = self.by_namespace.get_mut(&info.namespace) {
-            slots.remove(&slot);
-            if slots.is_empty() {
-                self.by_namespace.remove(&info.namespace);
-            }
-        }
-        self.with_affinity.remove(&slot);
+        self.kinds.remove(placed.kind, placed.node, info.terminating);
         self.requested[placed.node].subtract(&info.requests);
         self.score_requested[placed.node].subtract(&info.score_requests);
         let node = &mut self.nodes[placed.node];
@@ -228,20 +224,8 @@ impl Cluster {
         self.pods.get(slot)?.as_ref()
     }
 
-    pub(crate) fn pods_in<'a>(&'a self, namespace: &str) -> impl Iterator<Item = &'a PlacedPod> + use<'a> {
-        self.by_namespace
-            .get(namespace)
-            .into_iter()
-            .flatten()
-            .filter_map(|&slot| self.pod(slot))
-    }
-
-    pub(crate) fn pod_namespaces(&self) -> impl Iterator<Item = &str> {
-        self.by_namespace.keys().map(String::as_str)
-    }
-
-    pub(crate) fn pods_with_affinity(&self) -> impl Iterator<Item = &PlacedPod> {
-        self.with_affinity.iter().filter_map(|&slot| self.pod(slot))
+    pub(crate) fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     pub(crate) fn pods_on(&self, node: NodeSlot) -> impl Iterator<Item = &PlacedPod> {
@@ -266,18 +250,7 @@ impl Cluster {
             self.pods.push(None);
         }
         self.pod_slots.insert(info.key.clone(), slot);
-        match self.by_namespace.get_mut(&info.namespace) {
-            Some(slots) => {
-                slots.insert(slot);
-            }
-            None => {
-                self.by_namespace
-                    .insert(info.namespace.clone(), BTreeSet::from([slot]));
-            }
-        }
-        if !info.affinity.is_empty() {
-            self.with_affinity.insert(slot);
-        }
+        let kind = self.kinds.add(&info, node);
         self.requested[node].add(&info.requests);
         self.score_requested[node].add(&info.score_requests);
         let entry = &mut self.nodes[node];
@@ -285,7 +258,12 @@ impl Cluster {
         for (name, amount) in &info.scalars {
             *entry.scalars_requested.entry(name.clone()).or_insert(0) += amount;
         }
-        self.pods[slot] = Some(PlacedPod { info, node, assumed });
+        self.pods[slot] = Some(PlacedPod {
+            info,
+            node,
+            kind,
+            assumed,
+        });
     }
 
     fn slot_of(&mut self, name: &str) -> NodeSlot {

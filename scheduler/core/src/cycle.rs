@@ -67,15 +67,25 @@ fn decide(
     let mut diagnosis = Diagnosis::of_nodes(cluster.node_count());
     let mut candidates: Vec<NodeSlot> = Vec::new();
     let mut feasible: Vec<NodeSlot> = Vec::new();
+    // Neighbours are mostly refused for the same reason: counted together, they cost one look-up.
+    let mut run: Option<(Reason, usize)> = None;
     let mut look = |slot: NodeSlot, info: &NodeInfo| match state.check(cluster, slot, info) {
         Ok(()) => feasible.push(slot),
         Err(reason) => {
             if reason.is_resolvable() {
                 candidates.push(slot);
             }
-            diagnosis.refuse(reason, 1);
+            match &mut run {
+                Some((same, count)) if *same == reason => *count += 1,
+                _ => {
+                    if let Some((reason, count)) = run.replace((reason, 1)) {
+                        diagnosis.refuse(reason, count);
+                    }
+                }
+            }
         }
     };
+    let mut others = 0;
     match &state.only {
         Some(only) => {
             let mut seen = 0;
@@ -85,8 +95,7 @@ fn decide(
                     seen += 1;
                 }
             }
-            let others = cluster.node_count().saturating_sub(seen);
-            diagnosis.refuse(Reason::Preselected("NodeAffinity"), others);
+            others = cluster.node_count().saturating_sub(seen);
         }
         None => {
             for (slot, node) in cluster.nodes.iter().enumerate() {
@@ -96,6 +105,10 @@ fn decide(
             }
         }
     }
+    if let Some((reason, count)) = run {
+        diagnosis.refuse(reason, count);
+    }
+    diagnosis.refuse(Reason::Preselected("NodeAffinity"), others);
     match feasible.as_slice() {
         [] => Err(NoFit {
             diagnosis,

@@ -12,7 +12,6 @@ use crate::volumes::{VolumeNeeds, Volumes};
 use inter_pod_affinity::AffinityState;
 use topology_spread::SpreadState;
 
-pub(crate) use inter_pod_affinity::matching;
 pub(crate) use topology_spread::counts_node;
 
 /// What is computed once a pod, before any node is looked at.

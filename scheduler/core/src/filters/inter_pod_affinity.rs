@@ -5,6 +5,7 @@
 use crate::cluster::{Cluster, NO_VALUE, NodeSlot};
 use crate::diagnosis::Reason;
 use crate::pod_info::{AffinityTerm, PodInfo};
+use crate::selector::Labels;
 use std::collections::BTreeMap;
 
 pub(super) struct AffinityState {
@@ -28,7 +29,7 @@ impl AffinityState {
             refused: refused(cluster, pod),
             starts_group: !required.is_empty()
                 && !matched
-                && matches_all(cluster, &pod.affinity.required, pod),
+                && matches_all(cluster, &pod.affinity.required, &pod.namespace, &pod.labels),
             required,
             anti: anti(cluster, pod),
         }
@@ -63,18 +64,20 @@ impl AffinityState {
 
 fn refused(cluster: &Cluster, pod: &PodInfo) -> BTreeMap<String, Vec<bool>> {
     let mut refused: BTreeMap<String, Vec<bool>> = BTreeMap::new();
-    for placed in cluster.pods_with_affinity() {
-        for term in &placed.info.affinity.required_anti {
+    for kind in cluster.kinds().with_affinity() {
+        for term in &kind.like.affinity.required_anti {
             let Some(topology) = cluster.topology(&term.topology_key) else {
                 continue;
             };
-            let value = topology.of(placed.node);
-            if value != NO_VALUE && term.matches(&pod.namespace, &pod.labels, &cluster.namespaces) {
-                if !refused.contains_key(&term.topology_key) {
-                    refused.insert(term.topology_key.clone(), vec![false; topology.len()]);
-                }
-                if let Some(values) = refused.get_mut(&term.topology_key) {
-                    values[value as usize] = true;
+            if !term.matches(&pod.namespace, &pod.labels, &cluster.namespaces) {
+                continue;
+            }
+            let values = refused
+                .entry(term.topology_key.clone())
+                .or_insert_with(|| vec![false; topology.len()]);
+            for on in kind.nodes() {
+                if let Some(refused) = values.get_mut(topology.of(on.node) as usize) {
+                    *refused = true;
                 }
             }
         }
@@ -94,15 +97,19 @@ fn required(cluster: &Cluster, pod: &PodInfo) -> Vec<(String, Vec<i64>)> {
     if terms.is_empty() {
         return counts;
     }
-    for placed in matching(cluster, terms) {
+    for kind in cluster.kinds().all() {
         // A pod counts for every term's topology, but only if it matches them all.
-        if placed.info.key != pod.key && matches_all(cluster, terms, &placed.info) {
-            for (term, (_, counts)) in terms.iter().zip(&mut counts) {
-                let value = cluster
-                    .topology(&term.topology_key)
-                    .map_or(NO_VALUE, |topology| topology.of(placed.node));
-                if let Some(count) = counts.get_mut(value as usize) {
-                    *count += 1;
+        let like = &kind.like;
+        if !matches_all(cluster, terms, &like.namespace, &like.labels) {
+            continue;
+        }
+        for (term, (_, counts)) in terms.iter().zip(&mut counts) {
+            let Some(topology) = cluster.topology(&term.topology_key) else {
+                continue;
+            };
+            for on in kind.nodes() {
+                if let Some(count) = counts.get_mut(topology.of(on.node) as usize) {
+                    *count += i64::from(on.pods);
                 }
             }
         }
@@ -117,14 +124,16 @@ fn anti(cluster: &Cluster, pod: &PodInfo) -> Vec<(String, Vec<bool>)> {
         .map(|term| {
             let topology = cluster.topology(&term.topology_key);
             let mut taken = vec![false; topology.map_or(0, |t| t.len())];
-            for placed in matching(cluster, std::slice::from_ref(term)) {
-                let value = topology.map_or(NO_VALUE, |topology| topology.of(placed.node));
-                if placed.info.key != pod.key
-                    && let Some(taken) = taken.get_mut(value as usize)
-                    && !*taken
-                    && term.matches(&placed.info.namespace, &placed.info.labels, &cluster.namespaces)
-                {
-                    *taken = true;
+            for kind in cluster.kinds().all() {
+                let like = &kind.like;
+                if !term.matches(&like.namespace, &like.labels, &cluster.namespaces) {
+                    continue;
+                }
+                for on in kind.nodes() {
+                    let value = topology.map_or(NO_VALUE, |topology| topology.of(on.node));
+                    if let Some(taken) = taken.get_mut(value as usize) {
+                        *taken = true;
+                    }
                 }
             }
             (term.topology_key.clone(), taken)
@@ -132,23 +141,8 @@ fn anti(cluster: &Cluster, pod: &PodInfo) -> Vec<(String, Vec<bool>)> {
         .collect()
 }
 
-/// The pods in namespaces that the first term selects: all that can match every term.
-pub(crate) fn matching<'a>(
-    cluster: &'a Cluster,
-    terms: &'a [AffinityTerm],
-) -> impl Iterator<Item = &'a crate::cluster::PlacedPod> {
-    cluster
-        .pod_namespaces()
-        .filter(|namespace| {
-            terms
-                .first()
-                .is_some_and(|term| term.selects_namespace(namespace, &cluster.namespaces))
-        })
-        .flat_map(|namespace| cluster.pods_in(namespace))
-}
-
-fn matches_all(cluster: &Cluster, terms: &[AffinityTerm], pod: &PodInfo) -> bool {
+fn matches_all(cluster: &Cluster, terms: &[AffinityTerm], namespace: &str, labels: &Labels) -> bool {
     terms
         .iter()
-        .all(|term| term.matches(&pod.namespace, &pod.labels, &cluster.namespaces))
+        .all(|term| term.matches(namespace, labels, &cluster.namespaces))
 }

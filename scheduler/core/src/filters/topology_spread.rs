@@ -45,14 +45,16 @@ impl SpreadState {
                         counts[value as usize].get_or_insert(0);
                     }
                 }
-                for placed in cluster.pods_in(&pod.namespace) {
-                    if nodes[placed.node]
-                        && !placed.info.terminating
-                        && placed.info.key != pod.key
-                        && constraint.selects(&placed.info.labels)
-                        && let Some(count) = &mut counts[topology.of(placed.node) as usize]
-                    {
-                        *count += 1;
+                for kind in cluster.kinds().in_namespace(&pod.namespace) {
+                    if !constraint.selects(&kind.like.labels) {
+                        continue;
+                    }
+                    for on in kind.nodes() {
+                        if nodes[on.node]
+                            && let Some(count) = &mut counts[topology.of(on.node) as usize]
+                        {
+                            *count += on.staying();
+                        }
                     }
                 }
                 let domains = counts.iter().flatten().count();

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Affinity, PodAffinityTerm};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Terms on other pods; the preferred ones carry a weight, negative for anti-affinity.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PodAffinity {
     pub required: Vec<AffinityTerm>,
     pub required_anti: Vec<AffinityTerm>,
@@ -13,7 +13,7 @@ pub struct PodAffinity {
 }
 
 /// Pods that a term speaks of, and the topology in which it does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AffinityTerm {
     namespaces: BTreeSet<String>,
     namespace_selector: Option<Selector>,

@@ -3,8 +3,7 @@
 //! Follows upstream's `interpodaffinity/scoring.go`.
 
 use super::MAX_SCORE;
-use crate::cluster::{Cluster, NO_VALUE, NodeSlot};
-use crate::filters::matching;
+use crate::cluster::{Cluster, Kind, NodeSlot};
 use crate::pod_info::{AffinityTerm, PodInfo};
 use std::collections::BTreeMap;
 
@@ -15,19 +14,20 @@ const HARD_AFFINITY_WEIGHT: i64 = 1;
 pub(super) fn score(cluster: &Cluster, pod: &PodInfo, nodes: &[NodeSlot]) -> Option<Vec<i64>> {
     let mut values: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for (weight, term) in &pod.affinity.preferred {
-        for placed in matching(cluster, std::slice::from_ref(term)) {
-            if term.matches(&placed.info.namespace, &placed.info.labels, &cluster.namespaces) {
-                count(cluster, &mut values, term, placed.node, *weight);
+        for kind in cluster.kinds().all() {
+            let like = &kind.like;
+            if term.matches(&like.namespace, &like.labels, &cluster.namespaces) {
+                count(cluster, &mut values, term, kind, *weight);
             }
         }
     }
-    for placed in cluster.pods_with_affinity() {
-        let affinity = &placed.info.affinity;
+    for kind in cluster.kinds().with_affinity() {
+        let affinity = &kind.like.affinity;
         let required = affinity.required.iter().map(|term| (HARD_AFFINITY_WEIGHT, term));
         let preferred = affinity.preferred.iter().map(|(weight, term)| (*weight, term));
         for (weight, term) in required.chain(preferred) {
             if term.matches(&pod.namespace, &pod.labels, &cluster.namespaces) {
-                count(cluster, &mut values, term, placed.node, weight);
+                count(cluster, &mut values, term, kind, weight);
             }
         }
     }
@@ -58,17 +58,18 @@ fn count<'a>(
     cluster: &Cluster,
     values: &mut BTreeMap<&'a str, Vec<i64>>,
     term: &'a AffinityTerm,
-    node: NodeSlot,
+    kind: &Kind,
     weight: i64,
 ) {
     let Some(topology) = cluster.topology(&term.topology_key) else {
         return;
     };
-    let value = topology.of(node);
-    if value != NO_VALUE {
-        let counts = values
-            .entry(&term.topology_key)
-            .or_insert_with(|| vec![0; topology.len()]);
-        counts[value as usize] += weight;
+    let counts = values
+        .entry(&term.topology_key)
+        .or_insert_with(|| vec![0; topology.len()]);
+    for on in kind.nodes() {
+        if let Some(count) = counts.get_mut(topology.of(on.node) as usize) {
+            *count += weight * i64::from(on.pods);
+        }
     }
 }

@@ -15,8 +15,11 @@ pub(super) fn least_allocated(cluster: &Cluster, slot: NodeSlot, pod: &PodInfo) 
         if has == 0 || used > has {
             0
         } else {
-            // In wide arithmetic: memory in bytes times a hundred may not fit.
-            i64::try_from(i128::from(has - used) * i128::from(MAX_SCORE) / i128::from(has)).unwrap_or(0)
+            match (has - used).checked_mul(MAX_SCORE) {
+                Some(scaled) => scaled / has,
+                // More than 80 petabytes.
+                None => (has - used) / (has / MAX_SCORE),
+            }
         }
     };
     let cpu = free(has.milli_cpu, used.milli_cpu.saturating_add(asks.milli_cpu));

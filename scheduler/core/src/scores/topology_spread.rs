@@ -80,16 +80,18 @@ fn counts(cluster: &Cluster, constraint: &SpreadConstraint, pod: &PodInfo) -> Ve
         return Vec::new();
     };
     let mut counts = vec![0_i64; topology.len()];
-    for placed in cluster.pods_in(&pod.namespace) {
-        if placed.info.terminating || !constraint.selects(&placed.info.labels) {
+    for kind in cluster.kinds().in_namespace(&pod.namespace) {
+        if !constraint.selects(&kind.like.labels) {
             continue;
         }
-        let counted = cluster.nodes[placed.node]
-            .info
-            .as_ref()
-            .is_some_and(|info| counts_node(cluster, constraint, pod, placed.node, info));
-        if counted && let Some(count) = counts.get_mut(topology.of(placed.node) as usize) {
-            *count += 1;
+        for on in kind.nodes() {
+            let counted = cluster.nodes[on.node]
+                .info
+                .as_ref()
+                .is_some_and(|info| counts_node(cluster, constraint, pod, on.node, info));
+            if counted && let Some(count) = counts.get_mut(topology.of(on.node) as usize) {
+                *count += on.staying();
+            }
         }
     }
     counts
