@@ -18,7 +18,7 @@ mod remove;
 mod typed;
 mod updater;
 
-use kubeschema::{Presence, Schema, Shape};
+use kubeschema::{Presence, Scalar, Schema, Shape};
 use serde_json::{Map, Value, json};
 
 use crate::field_error::quote;
@@ -176,6 +176,11 @@ pub fn apply(
     force: bool,
 ) -> Result<Value, ApiError> {
     check_configuration(schema, live, config, writer)?;
+    let mut without_nulls = config.clone();
+    if let Some(schema) = schema {
+        drop_null_times(&mut without_nulls, schema);
+    }
+    let config = &without_nulls;
     let mut managed = match live {
         Some(live) => Managed::read(live)
             .map_err(|e| ApiError::internal(format!("failed to decode managed fields: {e}")))?,
@@ -206,7 +211,6 @@ pub fn apply(
     let Outcome {
         mut object,
         mut managed,
-        changed,
     } = outcome.map_err(Conflicting::into_api_error)?;
     if writer.manager == "kubectl" {
         last_applied::refresh(&mut object, &live_object, config);
@@ -219,11 +223,28 @@ pub fn apply(
             ))
         })?;
     }
-    if changed {
-        managed.set_time(&ManagerKey::applier(writer), writer.now);
-    }
+    managed.set_time(&ManagerKey::applier(writer), writer.now, object != live_object);
     managed.write(&mut object);
     Ok(object)
+}
+
+/// Takes `creationTimestamp: null` and its like out of a configuration. Written by older tools, it means nothing, and
+/// in the live object, which is in normal form, it is absent: it would count as a change at every apply.
+fn drop_null_times(value: &mut Value, schema: Schema<'_>) {
+    match (schema.shape(), value) {
+        (Shape::Object(object), Value::Object(map)) => map.retain(|key, value| {
+            let Some((_, schema)) = object.field(key) else {
+                return true;
+            };
+            drop_null_times(value, schema);
+            let time = matches!(schema.shape(), Shape::Scalar(Scalar::Time | Scalar::MicroTime));
+            !(time && value.is_null())
+        }),
+        (Shape::List { item, .. }, Value::Array(list)) => {
+            list.iter_mut().for_each(|entry| drop_null_times(entry, item));
+        }
+        _ => {}
+    }
 }
 
 fn check_configuration(
@@ -240,9 +261,13 @@ fn check_configuration(
             writer.api_version
         )));
     }
-    if let Some(kind) = live.and_then(|live| live.get("kind")).and_then(Value::as_str)
-        && kind != text("kind")
-    {
+    let live_kind = live.and_then(|live| live.get("kind")).and_then(Value::as_str);
+    let kinds = schema
+        .and_then(Schema::object)
+        .map(|object| object.def.kinds.as_slice())
+        .unwrap_or_default();
+    let known = kinds.is_empty() || kinds.iter().any(|known| known.kind == text("kind"));
+    if live_kind.is_some_and(|kind| kind != text("kind")) || !known {
         return Err(ApiError::bad_request(format!(
             "invalid object type: {}, Kind={}",
             text("apiVersion"),

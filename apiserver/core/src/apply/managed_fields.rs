@@ -148,8 +148,11 @@ impl Managed {
         tree::set(object, &["metadata", "managedFields"], list);
     }
 
-    pub(super) fn set_time(&mut self, key: &ManagerKey, now: &str) {
-        if let Some(owned) = self.entries.get_mut(key) {
+    /// Sets the time of an entry when the object changed, and of a new entry.
+    pub(super) fn set_time(&mut self, key: &ManagerKey, now: &str, changed: bool) {
+        if let Some(owned) = self.entries.get_mut(key)
+            && (changed || owned.time.is_none())
+        {
             owned.time = Some(now.to_owned());
         }
     }

@@ -369,3 +369,32 @@ fn kubectl_moves_from_client_side_to_server_side_apply_without_conflicts() {
     assert_eq!(serde_json::from_str::<Value>(text).unwrap(), next);
     assert!(applied("other", Some(&live), &next).is_err());
 }
+
+#[test]
+fn null_times_of_generated_configurations_mean_nothing() {
+    let mut config = deployment(
+        json!({"replicas": 1, "template": {"metadata": {"creationTimestamp": null,
+        "labels": {"a": "b"}}}, "strategy": {}}),
+    );
+    config["metadata"]["creationTimestamp"] = Value::Null;
+    let live = applied("one", None, &config).unwrap();
+    let out = applied("two", Some(&live), &config).unwrap();
+    assert!(fields(&out, "one").is_object());
+    assert_eq!(fields(&out, "one"), fields(&out, "two"));
+    assert!(
+        out["spec"]["template"]["metadata"]
+            .get("creationTimestamp")
+            .is_none()
+    );
+}
+
+#[test]
+fn a_configuration_of_another_kind_is_refused() {
+    let mut config = deployment(json!({}));
+    config["kind"] = "DaemonSet".into();
+    let error = applied("me", None, &config).unwrap_err();
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (400, "invalid object type: apps/v1, Kind=DaemonSet")
+    );
+}

@@ -42,8 +42,6 @@ pub(super) struct Conflicting(pub Conflicts);
 pub(super) struct Outcome {
     pub object: Value,
     pub managed: Managed,
-    /// the object differs from the live one
-    pub changed: bool,
 }
 
 /// An update: the writer owns what it changed, others lose it.
@@ -139,12 +137,7 @@ pub(super) fn apply(
             managed.entries.remove(&key);
         }
     }
-    let changed = object != *live;
-    Ok(Outcome {
-        object,
-        managed,
-        changed,
-    })
+    Ok(Outcome { object, managed })
 }
 
 /// Removes what the manager applied last time, does not apply now, and nobody else owns.
