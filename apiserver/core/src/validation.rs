@@ -1,9 +1,17 @@
 //! Validation: what an object must be before it is stored.
 //!
-//! Runs after defaulting. Follows `pkg/apis/*/validation/validation.go` (1.36): the same fields, kinds of error and
-//! texts. The shape (types, unknown fields) is checked earlier, by the schema.
+//! Runs after defaulting and admission. Follows `pkg/apis/*/validation/validation.go` (1.36): the same fields, kinds
+//! of error and texts. The shape (types, unknown fields) is checked earlier, by the schema.
+//!
+//! Where upstream lets an old object keep what newer checks refuse, this judges the new object as a whole: nothing
+//! has been stored here that was checked less.
 
+mod batch;
+mod check;
 mod config;
+mod pod;
+mod storage;
+mod workload;
 
 use serde_json::Value;
 
@@ -12,32 +20,59 @@ use crate::tree;
 
 /// Checks a new object of a built-in resource; metadata is checked apart ([`crate::metadata::validate`]).
 pub fn validate(group: &str, plural: &str, object: &Value) -> ErrorList {
+    let mut errors = finalizers(group, object);
+    errors.extend(match (group, plural) {
+        ("", "pods") => pod::create(object),
+        ("batch", "jobs") => batch::job(object),
+        ("batch", "cronjobs") => batch::cron_job_create(object),
+        _ => judge(group, plural, object),
+    });
+    errors
+}
+
+/// What holds at creation and after any update.
+fn judge(group: &str, plural: &str, object: &Value) -> ErrorList {
     match (group, plural) {
+        ("", "podtemplates") => {
+            let template = object.get("template").unwrap_or(&Value::Null);
+            pod::template(template, &FieldPath::new("template"))
+        }
         ("", "configmaps") => config::config_map(object),
         ("", "secrets") => config::secret(object),
+        ("", "replicationcontrollers") => workload::replication_controller(object),
+        ("", "persistentvolumes") => storage::volume(object),
+        ("", "persistentvolumeclaims") => storage::claim(object),
+        ("apps", "deployments") => workload::deployment(object),
+        ("apps", "replicasets") => workload::replica_set(object),
+        ("apps", "daemonsets") => workload::daemon_set(object),
+        ("apps", "statefulsets") => workload::stateful_set(object),
+        ("apps", "controllerrevisions") => workload::controller_revision(object),
+        ("storage.k8s.io", "storageclasses") => storage::class(object),
         _ => ErrorList::new(),
     }
 }
 
 /// Checks a changed object against the old one.
 pub fn validate_update(group: &str, plural: &str, new: &Value, old: &Value) -> ErrorList {
-    let mut errors = match (group, plural) {
+    let mut errors = finalizers(group, new);
+    errors.extend(match (group, plural) {
+        ("", "pods") => pod::update(new, old),
         ("", "configmaps") => config::immutable(new, old, &["data", "binaryData"]),
         ("", "secrets") => config::secret_update(new, old),
-        ("apps", "deployments" | "replicasets" | "daemonsets") => {
-            immutable(new, old, &["spec", "selector"]).into_iter().collect()
-        }
-        ("apps", "controllerrevisions") => immutable(new, old, &["data"]).into_iter().collect(),
-        ("policy", "poddisruptionbudgets") => ErrorList::new(),
-        ("discovery.k8s.io", "endpointslices") => immutable(new, old, &["addressType"]).into_iter().collect(),
-        ("networking.k8s.io", "ingressclasses") => {
-            immutable(new, old, &["spec", "controller"]).into_iter().collect()
-        }
-        ("node.k8s.io", "runtimeclasses") => immutable(new, old, &["handler"]).into_iter().collect(),
+        ("", "persistentvolumes") => storage::volume_update(new, old),
+        ("", "persistentvolumeclaims") => storage::claim_update(new, old),
+        ("apps", "deployments" | "replicasets" | "daemonsets") => kept(new, old, "spec", &["selector"]),
+        ("apps", "statefulsets") => workload::stateful_set_update(new, old),
+        ("apps", "controllerrevisions") => kept(new, old, "", &["data"]),
+        ("batch", "jobs") => batch::job_update(new, old),
+        ("batch", "cronjobs") => batch::cron_job_update(new, old),
+        ("discovery.k8s.io", "endpointslices") => kept(new, old, "", &["addressType"]),
+        ("networking.k8s.io", "ingressclasses") => kept(new, old, "spec", &["controller"]),
+        ("node.k8s.io", "runtimeclasses") => kept(new, old, "", &["handler"]),
+        ("storage.k8s.io", "storageclasses") => storage::class_update(new, old),
         _ => ErrorList::new(),
-    };
-    // Fields that did not change are not judged again where upstream ratchets; elsewhere it judges all.
-    errors.extend(validate(group, plural, new));
+    });
+    errors.extend(judge(group, plural, new));
     errors
 }
 
@@ -50,12 +85,17 @@ pub fn validate_subresource_update(
     old: &Value,
 ) -> ErrorList {
     match (group, plural, subresource) {
+        ("", "pods", "status") => pod::status(new, old),
+        ("", "pods", "ephemeralcontainers") => pod::ephemeral_containers(new, old),
+        ("", "pods", "resize") => pod::resize(new, old),
+        ("", "replicationcontrollers", "status") | ("apps", _, "status") => workload::status(new, old),
+        ("batch", "jobs", "status") => batch::job_status(new),
         _ => ErrorList::new(),
     }
 }
 
 /// Texts for `Warning` headers.
-pub fn warnings(group: &str, plural: &str, new: &Value, _old: Option<&Value>) -> Vec<String> {
+pub fn warnings(group: &str, plural: &str, _new: &Value, _old: Option<&Value>) -> Vec<String> {
     match (group, plural) {
         ("", "endpoints") => {
             vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
@@ -64,75 +104,35 @@ pub fn warnings(group: &str, plural: &str, new: &Value, _old: Option<&Value>) ->
     }
 }
 
-/// The field may not change.
-fn immutable(new: &Value, old: &Value, path: &[&str]) -> Option<FieldError> {
-    let (now, before) = (tree::at(new, path), tree::at(old, path));
-    (!tree::same(now, before)).then(|| {
-        FieldError::invalid(
-            &FieldPath::new(&path.join(".")),
-            now.cloned().unwrap_or(Value::Null),
-            "field is immutable",
-        )
-    })
-}
-
-/// The number at a path is not below zero.
-fn not_negative(object: &Value, at: &[&str], path: &FieldPath) -> Option<FieldError> {
-    let number = tree::int(object, at)?;
-    (number < 0).then(|| FieldError::invalid(path, number, "must be greater than or equal to 0"))
-}
-
-/// The text at a path is there and one of `supported`.
-fn one_of(
-    object: &Value,
-    field: &str,
-    path: &FieldPath,
-    supported: &[&str],
-    required: bool,
-) -> Option<FieldError> {
-    let text = tree::text(object, &[field]);
-    let path = path.child(field);
-    if text.is_empty() {
-        return required.then(|| FieldError::required(&path, ""));
+/// Fields below `holder` (the object itself when it is empty) that may not change.
+fn kept(new: &Value, old: &Value, holder: &str, fields: &[&str]) -> ErrorList {
+    if holder.is_empty() {
+        return check::immutable(new, old, fields, &FieldPath::default());
     }
-    (!supported.contains(&text)).then(|| FieldError::not_supported(&path, text, supported))
+    let null = Value::Null;
+    let (new, old) = (new.get(holder).unwrap_or(&null), old.get(holder).unwrap_or(&null));
+    check::immutable(new, old, fields, &FieldPath::new(holder))
 }
 
-/// The text at a path is there.
-fn required(object: &Value, field: &str, path: &FieldPath) -> Option<FieldError> {
-    tree::text(object, &[field])
-        .is_empty()
-        .then(|| FieldError::required(&path.child(field), ""))
-}
-
-/// An absolute number that is not negative, or a percentage (`IntOrString`).
-fn int_or_percent(value: &Value, path: &FieldPath) -> ErrorList {
-    match value {
-        Value::Number(number) => number
-            .as_i64()
-            .filter(|number| *number < 0)
-            .map(|number| FieldError::invalid(path, number, "must be greater than or equal to 0"))
-            .into_iter()
-            .collect(),
-        Value::String(text) => {
-            let digits = text.strip_suffix('%').unwrap_or("");
-            if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
-                let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or \
-                           '93%', regex used for validation is '[0-9]+%')";
-                vec![FieldError::invalid(path, text.as_str(), why)]
-            } else {
-                ErrorList::new()
-            }
-        }
-        other => vec![FieldError::invalid(
-            path,
-            other.clone(),
-            "must be an integer or percentage (e.g '5%')",
-        )],
+/// Finalizers without a domain are those of Kubernetes itself (`validateKubeFinalizerName`).
+fn finalizers(group: &str, object: &Value) -> ErrorList {
+    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+    // The groups that upstream checks with machinery of their own.
+    if matches!(
+        group,
+        "apiextensions.k8s.io" | "apiregistration.k8s.io" | "admissionregistration.k8s.io"
+    ) {
+        return ErrorList::new();
     }
-}
-
-/// The value of a percentage; `None` for a plain number.
-fn percent(value: Option<&Value>) -> Option<i64> {
-    value?.as_str()?.strip_suffix('%')?.parse().ok()
+    let path = FieldPath::new("metadata.finalizers");
+    let names = tree::list(object, &["metadata", "finalizers"]).iter();
+    names
+        .filter_map(Value::as_str)
+        .enumerate()
+        .filter(|(_, name)| !name.contains('/') && !STANDARD.contains(name))
+        .map(|(i, name)| {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            FieldError::invalid(&path.index(i), name, why)
+        })
+        .collect()
 }

@@ -67,7 +67,8 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 
 fn name_form(group: &str, plural: &str) -> NameForm {
     match (group, plural) {
-        ("", "namespaces") => NameForm::Label,
+        // The names of its pods, which are host names, start with the name of a StatefulSet.
+        ("", "namespaces") | ("apps", "statefulsets") => NameForm::Label,
         ("", "services") => NameForm::Label1035,
         ("networking.k8s.io", "ipaddresses") => NameForm::Ip,
         ("apiregistration.k8s.io", "apiservices") | (RBAC, _) => NameForm::PathSegment,

@@ -127,7 +127,7 @@ pub(super) fn immutable(new: &Value, old: &Value, fields: &[&str]) -> ErrorList 
 }
 
 pub(super) fn secret_update(new: &Value, old: &Value) -> ErrorList {
-    let mut errors: ErrorList = super::immutable(new, old, &["type"]).into_iter().collect();
+    let mut errors = super::kept(new, old, "", &["type"]);
     errors.extend(immutable(new, old, &["data"]));
     errors
 }
