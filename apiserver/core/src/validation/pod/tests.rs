@@ -156,8 +156,8 @@ fn problems_of_a_pod_read_as_upstream() {
         ),
         (
             "containers/0/resources",
-            json!({"limits": {"memory": "-1"}}),
-            "spec.containers[0].resources.limits[memory]: Invalid value: \"-1\": must be greater than or equal to 0",
+            json!({"requests": {"memory": "-1"}}),
+            "spec.containers[0].resources.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0",
         ),
         (
             "restartPolicy",
