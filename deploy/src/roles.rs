@@ -76,7 +76,9 @@ pub async fn kvstore(options: Kvstore, cancel: CancellationToken) -> anyhow::Res
 /// When it can't start.
 pub async fn apiserver(options: ApiServer, cancel: CancellationToken) -> anyhow::Result<()> {
     let config = configuration::apiserver(&options)?;
-    apiserver_server::ApiServer::new(config, Env::production())?.run(cancel).await
+    apiserver_server::ApiServer::new(config, Env::production())?
+        .run(cancel)
+        .await
 }
 
 /// A scheduler.
@@ -96,7 +98,9 @@ pub async fn scheduler(options: ApiClient, cancel: CancellationToken) -> anyhow:
 /// When their configuration can't be used.
 pub async fn controllers(options: ApiClient, cancel: CancellationToken) -> anyhow::Result<()> {
     let config = configuration::controllers(&options)?;
-    ControllerManager::new(config, Env::production())?.run(cancel).await;
+    ControllerManager::new(config, Env::production())?
+        .run(cancel)
+        .await;
     Ok(())
 }
 

@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(std::io::stderr)
+        .init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [store, listen, folder] = arguments.as_slice() else {
         anyhow::bail!("usage: apiserver STORE_HOST:PORT LISTEN_HOST:PORT FOLDER");
@@ -32,14 +35,21 @@ async fn main() -> anyhow::Result<()> {
         };
         authority.issue(&request, env.clock.now())
     };
-    let signing_key = read_or_make(&folder.join("sa.key"), || Ok(rcgen::KeyPair::generate()?.serialize_pem()))?;
+    let signing_key = read_or_make(&folder.join("sa.key"), || {
+        Ok(rcgen::KeyPair::generate()?.serialize_pem())
+    })?;
     let config = ApiServerConfig {
         listen: vec![listen.clone()],
         advertise_address: "127.0.0.1".to_owned(),
         advertise_port: None,
-        serving: issue("apiserver", "trireme", Usage::Server)?,
+        serving: Some(issue("apiserver", "trireme", Usage::Server)?),
+        static_tokens: std::collections::BTreeMap::new(),
         client_ca_pem: authority.cert_pem().to_owned(),
-        store: StoreConfig { endpoints: store.split(',').map(str::to_owned).collect(), tls: None, encryption_key: None },
+        store: StoreConfig {
+            endpoints: store.split(',').map(str::to_owned).collect(),
+            tls: None,
+            encryption_key: None,
+        },
         service_account: ServiceAccountConfig {
             signing_key_pem: signing_key,
             issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
@@ -79,7 +89,10 @@ async fn main() -> anyhow::Result<()> {
 fn authority(folder: &Path, env: &Env) -> anyhow::Result<CertificateAuthority> {
     let (cert, key) = (folder.join("ca.crt"), folder.join("ca.key"));
     if cert.exists() {
-        return Ok(CertificateAuthority::from_pem(&std::fs::read_to_string(cert)?, &std::fs::read_to_string(key)?)?);
+        return Ok(CertificateAuthority::from_pem(
+            &std::fs::read_to_string(cert)?,
+            &std::fs::read_to_string(key)?,
+        )?);
     }
     let authority = CertificateAuthority::generate("kubernetes", env.clock.now())?;
     std::fs::write(cert, authority.cert_pem())?;

@@ -29,7 +29,11 @@ pub(crate) async fn mutate(
         let mut candidate = new.clone();
         let (outcome, warnings) = {
             let mut suffix = suffix(state);
-            let mut context = Context { objects: &objects, suffix: &mut suffix, warnings: Vec::new() };
+            let mut context = Context {
+                objects: &objects,
+                suffix: &mut suffix,
+                warnings: Vec::new(),
+            };
             let request = request(resource, writer, operation, new, old);
             let outcome = apiserver_core::admission::mutate(&request, &mut candidate, &mut context);
             (outcome, context.warnings)
@@ -60,7 +64,11 @@ pub(crate) async fn validate(
     for attempt in 1.. {
         let (outcome, warnings) = {
             let mut suffix = suffix(state);
-            let mut context = Context { objects: &objects, suffix: &mut suffix, warnings: Vec::new() };
+            let mut context = Context {
+                objects: &objects,
+                suffix: &mut suffix,
+                warnings: Vec::new(),
+            };
             let about = new.or(old).unwrap_or(&Value::Null);
             let request = request(resource, writer, operation, about, old);
             let outcome = apiserver_core::admission::validate(&request, new, &mut context);

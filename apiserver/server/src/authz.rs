@@ -19,7 +19,11 @@ use apiserver_core::{ApiError, GroupResource, Reason, RequestInfo, field_selecto
 /// 503 while the rules aren't known yet.
 pub(crate) async fn allowed(state: &State, user: &UserInfo, question: &Question) -> Result<Answer, ApiError> {
     if user.in_group("system:masters") {
-        return Ok(Answer { allowed: true, denied: false, reason: String::new() });
+        return Ok(Answer {
+            allowed: true,
+            denied: false,
+            reason: String::new(),
+        });
     }
     state.authorizer.ready().await?;
     Ok(state.authorizer.decide(&question.attributes(user)))
@@ -44,7 +48,11 @@ pub(crate) async fn authorize(
 pub(crate) fn forbidden(user: &UserInfo, question: &Question, reason: &str) -> ApiError {
     let text = forbidden_reason(&question.attributes(user), reason);
     if question.path.is_empty() {
-        ApiError::forbidden(&GroupResource::new(&question.group, &question.resource), &question.name, text)
+        ApiError::forbidden(
+            &GroupResource::new(&question.group, &question.resource),
+            &question.name,
+            text,
+        )
     } else {
         ApiError::new(403, Reason::Forbidden, format!("forbidden: {text}"))
     }

@@ -1,5 +1,6 @@
 //! What an API server is told at its start.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 use support::tls::{ClientTls, Identity};
 
@@ -13,17 +14,27 @@ pub struct ApiServerConfig {
     /// listener's.
     pub advertise_address: String,
     pub advertise_port: Option<u16>,
-    pub serving: Identity,
+    /// `None` serves plain TCP: only for simulations, where bytes on the wire must be repeatable.
+    pub serving: Option<Identity>,
     /// Certificates of clients are checked against this authority.
     pub client_ca_pem: String,
     pub store: StoreConfig,
     pub service_account: ServiceAccountConfig,
+    /// Bearer tokens known from the start, and whose they are (upstream's `--token-auth-file`).
+    pub static_tokens: BTreeMap<String, StaticUser>,
     /// First address is the one of the Service `default/kubernetes`.
     pub service_cidr: ipnet::Ipv4Net,
     pub node_ports: std::ops::RangeInclusive<u16>,
     /// How this server shows itself to node agents, and whom it trusts there.
     pub kubelet: Option<KubeletConfig>,
     pub limits: FrontLimits,
+}
+
+/// The owner of a static token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticUser {
+    pub name: String,
+    pub groups: Vec<String>,
 }
 
 /// Where the etcd v3 store is and how its values are sealed.

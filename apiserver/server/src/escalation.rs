@@ -38,10 +38,22 @@ pub(crate) async fn check(
             if tree::at(new, &["aggregationRule"]).is_some() {
                 let all = |resources: bool| Rule {
                     verbs: vec!["*".to_owned()],
-                    api_groups: if resources { vec!["*".to_owned()] } else { Vec::new() },
-                    resources: if resources { vec!["*".to_owned()] } else { Vec::new() },
+                    api_groups: if resources {
+                        vec!["*".to_owned()]
+                    } else {
+                        Vec::new()
+                    },
+                    resources: if resources {
+                        vec!["*".to_owned()]
+                    } else {
+                        Vec::new()
+                    },
                     resource_names: Vec::new(),
-                    non_resource_urls: if resources { Vec::new() } else { vec!["*".to_owned()] },
+                    non_resource_urls: if resources {
+                        Vec::new()
+                    } else {
+                        vec!["*".to_owned()]
+                    },
                 };
                 vec![all(true), all(false)]
             } else {
@@ -62,7 +74,9 @@ pub(crate) async fn check(
                 return Ok(());
             }
             let registry = state.registry();
-            let Some(roles) = registry.lookup(RBAC, "v1", role_kind) else { return Ok(()) };
+            let Some(roles) = registry.lookup(RBAC, "v1", role_kind) else {
+                return Ok(());
+            };
             rules_of(&crate::verbs::fetch(state, roles, role_namespace, &role_name).await?)
         }
         _ => return Ok(()),

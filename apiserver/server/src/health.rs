@@ -20,12 +20,20 @@ pub(crate) struct Health {
 }
 
 /// A check's name; whether it counts for liveness too.
-const CHECKS: [(&str, bool); 4] =
-    [("ping", true), ("etcd", true), ("poststarthook/start-up-objects", false), ("shutdown", false)];
+const CHECKS: [(&str, bool); 4] = [
+    ("ping", true),
+    ("etcd", true),
+    ("poststarthook/start-up-objects", false),
+    ("shutdown", false),
+];
 
 impl Health {
     pub(crate) fn new(store: Arc<StoreClient>) -> Self {
-        Self { store, started: AtomicBool::new(false), stopping: AtomicBool::new(false) }
+        Self {
+            store,
+            started: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// `None` for other paths.
@@ -40,7 +48,9 @@ impl Health {
         let ready = endpoint == "readyz";
         let counted = |live: bool| ready || live;
         if let Some(check) = check.filter(|check| !check.is_empty()) {
-            let known = CHECKS.iter().find(|(name, live)| *name == check && counted(*live));
+            let known = CHECKS
+                .iter()
+                .find(|(name, live)| *name == check && counted(*live));
             return Some(match known {
                 None => text_response(StatusCode::NOT_FOUND, "404 page not found\n"),
                 Some((name, _)) => match self.check(name).await {
@@ -52,8 +62,10 @@ impl Health {
                 },
             });
         }
-        let excluded: Vec<String> =
-            query_pairs(query).filter(|(key, _)| key == "exclude").map(|(_, value)| value).collect();
+        let excluded: Vec<String> = query_pairs(query)
+            .filter(|(key, _)| key == "exclude")
+            .map(|(_, value)| value)
+            .collect();
         let verbose = query_pairs(query).any(|(key, _)| key == "verbose");
         let mut text = String::new();
         let mut failed = false;
@@ -69,7 +81,10 @@ impl Health {
             };
         }
         Some(if failed {
-            text_response(StatusCode::INTERNAL_SERVER_ERROR, format!("{text}{endpoint} check failed\n"))
+            text_response(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("{text}{endpoint} check failed\n"),
+            )
         } else if verbose {
             text_response(StatusCode::OK, format!("{text}{endpoint} check passed\n"))
         } else {

@@ -1,6 +1,5 @@
 //! The Kubernetes API server: HTTP in front, an etcd v3 store behind, one pipeline between.
 
-
 mod admission;
 mod authn;
 mod authz;
@@ -26,5 +25,7 @@ mod subresources;
 mod user;
 mod verbs;
 
-pub use config::{ApiServerConfig, FrontLimits, KubeletConfig, ServiceAccountConfig, StoreConfig};
+pub use config::{
+    ApiServerConfig, FrontLimits, KubeletConfig, ServiceAccountConfig, StaticUser, StoreConfig,
+};
 pub use server::{ApiServer, BoundApiServer};

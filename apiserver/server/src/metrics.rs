@@ -27,7 +27,9 @@ impl Metrics {
         // Unknown paths share a label: clients must not be able to make new ones.
         let resource = if code == 404 { "" } else { resource };
         let key = (verb.to_owned(), resource.to_owned());
-        *lock(&self.requests).entry((key.0.clone(), key.1.clone(), code)).or_default() += 1;
+        *lock(&self.requests)
+            .entry((key.0.clone(), key.1.clone(), code))
+            .or_default() += 1;
         if verb == "watch" {
             return;
         }

@@ -34,12 +34,26 @@ pub(crate) struct Patcher {
 
 impl Patcher {
     /// `target`: the kind that the patch is about, which for some subresources isn't the object's.
-    pub(crate) fn new(kind: PatchType, target: GroupVersionKind, body: &Bytes, options: &WriteOptions) -> Self {
-        Self { kind, body: body.clone(), target, options: options.clone() }
+    pub(crate) fn new(
+        kind: PatchType,
+        target: GroupVersionKind,
+        body: &Bytes,
+        options: &WriteOptions,
+    ) -> Self {
+        Self {
+            kind,
+            body: body.clone(),
+            target,
+            options: options.clone(),
+        }
     }
 
     fn target(&self) -> Target<'_> {
-        Target { kind: &self.target, schema: schema_of(&self.target), validation: self.options.field_validation }
+        Target {
+            kind: &self.target,
+            schema: schema_of(&self.target),
+            validation: self.options.field_validation,
+        }
     }
 
     /// The patched object; `warnings` gets texts for the client.
@@ -52,7 +66,15 @@ impl Patcher {
     ) -> Result<Value, ApiError> {
         let decoded = match (self.kind, current) {
             (PatchType::Apply, current) => {
-                return crate::ownership::apply(&self.body, self.target(), current, resource, writer, self.options.force, warnings);
+                return crate::ownership::apply(
+                    &self.body,
+                    self.target(),
+                    current,
+                    resource,
+                    writer,
+                    self.options.force,
+                    warnings,
+                );
             }
             (kind, Some(current)) => patch(kind, &self.body, current, self.target())?,
             (_, None) => return Err(ApiError::internal("a patch needs an object")),

@@ -13,7 +13,11 @@ use apiserver_core::{ApiError, FieldError, FieldPath, Resource, tree};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-pub(crate) async fn answer(state: &State, resource: &Resource, call: &mut Call) -> Result<Response, ApiError> {
+pub(crate) async fn answer(
+    state: &State,
+    resource: &Resource,
+    call: &mut Call,
+) -> Result<Response, ApiError> {
     match (resource.gvr.resource.as_str(), call.info.verb.as_str()) {
         ("bindings", "create") => return crate::subresources::bind_by_body(state, call).await,
         ("componentstatuses", "get" | "list") => return component_statuses(resource, call),
@@ -29,8 +33,17 @@ pub(crate) async fn answer(state: &State, resource: &Resource, call: &mut Call) 
             let namespace = tree::text(&review, &["spec", "resourceAttributes", "namespace"]);
             if namespace != call.info.namespace {
                 let path = FieldPath::new("spec.resourceAttributes.namespace");
-                let error = FieldError::invalid(&path, namespace, format!("must match metadata.namespace: {}", call.info.namespace));
-                return Err(ApiError::invalid(&resource.gvr.group, &resource.kind, "", &[error]));
+                let error = FieldError::invalid(
+                    &path,
+                    namespace,
+                    format!("must match metadata.namespace: {}", call.info.namespace),
+                );
+                return Err(ApiError::invalid(
+                    &resource.gvr.group,
+                    &resource.kind,
+                    "",
+                    &[error],
+                ));
             }
             access(state, &review, &subject(&review)?).await?
         }
@@ -59,7 +72,10 @@ async fn access(state: &State, review: &Value, user: &UserInfo) -> Result<Value,
                 .iter()
                 .filter(|requirement| requirement["operator"] == "In")
                 .filter_map(|requirement| match tree::list(requirement, &["values"]) {
-                    [value] => Some((tree::text(requirement, &["key"]).to_owned(), value.as_str()?.to_owned())),
+                    [value] => Some((
+                        tree::text(requirement, &["key"]).to_owned(),
+                        value.as_str()?.to_owned(),
+                    )),
                     _ => None,
                 })
                 .collect();
@@ -86,10 +102,19 @@ async fn access(state: &State, review: &Value, user: &UserInfo) -> Result<Value,
                 Value::Null,
                 "exactly one of nonResourceAttributes or resourceAttributes must be specified",
             );
-            return Err(ApiError::invalid("authorization.k8s.io", "SubjectAccessReview", "", &[error]));
+            return Err(ApiError::invalid(
+                "authorization.k8s.io",
+                "SubjectAccessReview",
+                "",
+                &[error],
+            ));
         }
     };
-    let Answer { allowed, denied, reason } = allowed(state, user, &question).await?;
+    let Answer {
+        allowed,
+        denied,
+        reason,
+    } = allowed(state, user, &question).await?;
     let mut status = json!({"allowed": allowed});
     if denied {
         status["denied"] = json!(true);
@@ -105,19 +130,36 @@ fn subject(review: &Value) -> Result<UserInfo, ApiError> {
     let username = tree::text(review, &["spec", "user"]).to_owned();
     let groups: Vec<String> = texts(tree::list(review, &["spec", "groups"]));
     if username.is_empty() && groups.is_empty() {
-        let error = FieldError::invalid(&FieldPath::new("spec.user"), "", "at least one of user or group must be specified");
-        return Err(ApiError::invalid("authorization.k8s.io", "SubjectAccessReview", "", &[error]));
+        let error = FieldError::invalid(
+            &FieldPath::new("spec.user"),
+            "",
+            "at least one of user or group must be specified",
+        );
+        return Err(ApiError::invalid(
+            "authorization.k8s.io",
+            "SubjectAccessReview",
+            "",
+            &[error],
+        ));
     }
     let extra: BTreeMap<String, Vec<String>> = tree::map(review, &["spec", "extra"])
         .into_iter()
         .flatten()
         .map(|(key, values)| (key.clone(), texts(values.as_array().map_or(&[], Vec::as_slice))))
         .collect();
-    Ok(UserInfo { username, uid: tree::text(review, &["spec", "uid"]).to_owned(), groups, extra })
+    Ok(UserInfo {
+        username,
+        uid: tree::text(review, &["spec", "uid"]).to_owned(),
+        groups,
+        extra,
+    })
 }
 
 fn texts(values: &[Value]) -> Vec<String> {
-    values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
+    values
+        .iter()
+        .filter_map(|value| value.as_str().map(str::to_owned))
+        .collect()
 }
 
 fn rules(state: &State, review: &Value, user: &UserInfo) -> Result<Value, ApiError> {
@@ -127,10 +169,14 @@ fn rules(state: &State, review: &Value, user: &UserInfo) -> Result<Value, ApiErr
     }
     let mut set = RuleSet::of(&state.authorizer.rules_for(user.subject(), namespace));
     if user.in_group("system:masters") {
-        set.resource_rules.insert(0, json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
-        set.non_resource_rules.insert(0, json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+        set.resource_rules
+            .insert(0, json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
+        set.non_resource_rules
+            .insert(0, json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }
-    Ok(json!({"resourceRules": set.resource_rules, "nonResourceRules": set.non_resource_rules, "incomplete": false}))
+    Ok(
+        json!({"resourceRules": set.resource_rules, "nonResourceRules": set.non_resource_rules, "incomplete": false}),
+    )
 }
 
 fn user_json(user: &UserInfo) -> Value {
@@ -152,7 +198,9 @@ async fn token(state: &State, review: &Value) -> Result<Value, ApiError> {
     }
     let token = tree::text(review, &["spec", "token"]);
     if token.is_empty() {
-        return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
+        return Err(ApiError::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
     }
     match crate::authn::authenticate_token(state, token, &audiences).await? {
         Some((mut user, common)) => {

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 pub struct ApiServer {
     config: ApiServerConfig,
     env: Env,
-    tls: ServerTls,
+    tls: Option<ServerTls>,
     tokens: TokenKeys,
 }
 
@@ -32,14 +32,22 @@ impl ApiServer {
     pub fn new(config: ApiServerConfig, env: Env) -> anyhow::Result<Self> {
         anyhow::ensure!(!config.listen.is_empty(), "no address to listen on");
         anyhow::ensure!(!config.store.endpoints.is_empty(), "no store endpoint");
-        let tls = ServerTls::new(&config.serving, Some(&config.client_ca_pem), false)
+        let serving = config.serving.as_ref();
+        let tls = serving
+            .map(|identity| ServerTls::new(identity, Some(&config.client_ca_pem), false))
+            .transpose()
             .context("serving certificate or client CA")?;
         let tokens = TokenKeys::new(&config.service_account).context("service account signing key")?;
-        Ok(Self { config, env, tls, tokens })
+        Ok(Self {
+            config,
+            env,
+            tls,
+            tokens,
+        })
     }
 
-    /// Handle to replace the serving certificate while running.
-    pub fn tls(&self) -> ServerTls {
+    /// Handle to replace the serving certificate while running; `None` when plain TCP is served.
+    pub fn tls(&self) -> Option<ServerTls> {
         self.tls.clone()
     }
 
@@ -59,8 +67,12 @@ impl ApiServer {
     pub async fn bind(self) -> anyhow::Result<BoundApiServer> {
         let mut listeners = Vec::new();
         for address in &self.config.listen {
-            let listener =
-                self.env.net.listen(address).await.with_context(|| format!("listening on {address}"))?;
+            let listener = self
+                .env
+                .net
+                .listen(address)
+                .await
+                .with_context(|| format!("listening on {address}"))?;
             listeners.push(listener);
         }
         let mut config = self.config;
@@ -69,7 +81,13 @@ impl ApiServer {
         {
             config.advertise_port = Some(address.port());
         }
-        Ok(BoundApiServer { config, env: self.env, tls: self.tls, tokens: self.tokens, listeners })
+        Ok(BoundApiServer {
+            config,
+            env: self.env,
+            tls: self.tls,
+            tokens: self.tokens,
+            listeners,
+        })
     }
 }
 
@@ -77,7 +95,7 @@ impl ApiServer {
 pub struct BoundApiServer {
     config: ApiServerConfig,
     env: Env,
-    tls: ServerTls,
+    tls: Option<ServerTls>,
     tokens: TokenKeys,
     listeners: Vec<Box<dyn Listener>>,
 }
@@ -85,7 +103,10 @@ pub struct BoundApiServer {
 impl BoundApiServer {
     /// The addresses listened on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
     }
 
     /// Serves until cancelled.
@@ -101,16 +122,28 @@ impl BoundApiServer {
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
         for listener in self.listeners {
-            let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+            let address = listener
+                .local_addr()
+                .map(|address| address.to_string())
+                .unwrap_or_default();
             tracing::info!(%address, "API server listens");
-            tasks.spawn(serve(listener, self.tls.clone(), Arc::clone(&front), stop.clone()));
+            tasks.spawn(serve(
+                listener,
+                self.tls.clone(),
+                Arc::clone(&front),
+                stop.clone(),
+            ));
         }
         {
             let (store, work) = (Arc::clone(&state.store), work.clone());
             tasks.spawn(async move { run_compaction(&store, work).await });
         }
         crate::authz::follow_all(&state, &tasks, &work);
-        tasks.spawn(crate::startup::run(Arc::clone(&state), Arc::clone(&health), work.clone()));
+        tasks.spawn(crate::startup::run(
+            Arc::clone(&state),
+            Arc::clone(&health),
+            work.clone(),
+        ));
         cancel.cancelled().await;
         tracing::info!("API server stops");
         health.stopping.store(true, Ordering::Relaxed);

@@ -118,11 +118,20 @@ async fn write_down(
     allocated: &Allocated,
 ) -> Result<Result<Reserved, Lost>, ApiError> {
     let mut reserved = Reserved::default();
-    let wanted = allocated.ips.iter().map(|ip| (address_key(*ip), address(state, *ip, service), Lost::Ip(*ip)));
+    let wanted = allocated
+        .ips
+        .iter()
+        .map(|ip| (address_key(*ip), address(state, *ip, service), Lost::Ip(*ip)));
     let owner = json!({"service": format!("{}/{}", tree::namespace(service), tree::name(service))});
-    let ports = allocated.ports.iter().map(|port| (port_key(*port), owner.clone(), Lost::Port(*port)));
+    let ports = allocated
+        .ports
+        .iter()
+        .map(|port| (port_key(*port), owner.clone(), Lost::Port(*port)));
     for (key, value, lost) in wanted.chain(ports) {
-        let written = state.store.put(&key, &crate::cache::stored_bytes(&value), 0, 0).await;
+        let written = state
+            .store
+            .put(&key, &crate::cache::stored_bytes(&value), 0, 0)
+            .await;
         match written {
             Ok(Put::Done { .. }) => reserved.0.push(key),
             Ok(Put::Conflict(_)) => {
@@ -160,9 +169,19 @@ fn address(state: &State, ip: IpAddr, service: &Value) -> Value {
 
 async fn known(state: &State) -> Result<Known, ApiError> {
     let addresses = state.filled("networking.k8s.io", "v1", "ipaddresses").await?;
-    let ips = addresses.list(&Filter::default()).0.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+    let ips = addresses
+        .list(&Filter::default())
+        .0
+        .iter()
+        .filter_map(|entry| entry.name.parse().ok())
+        .collect();
     let services = state.filled("", "v1", "services").await?;
-    let ports = services.list(&Filter::default()).0.iter().flat_map(|entry| used_ports(&entry.shared())).collect();
+    let ports = services
+        .list(&Filter::default())
+        .0
+        .iter()
+        .flat_map(|entry| used_ports(&entry.shared()))
+        .collect();
     Ok(Known { ips, ports })
 }
 

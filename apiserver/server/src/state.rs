@@ -58,7 +58,11 @@ impl State {
 
     /// `host:port` under which clients find this replica.
     pub(crate) fn advertised(&self) -> String {
-        format!("{}:{}", self.config.advertise_address, self.config.advertise_port.unwrap_or(6443))
+        format!(
+            "{}:{}",
+            self.config.advertise_address,
+            self.config.advertise_port.unwrap_or(6443)
+        )
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -76,13 +80,17 @@ impl State {
 
     /// The cache behind a served resource; resources that are views of the same objects share one.
     pub(crate) fn cache_of(&self, resource: &Resource) -> Arc<WatchCache> {
-        self.caches.cache(&resource.key_prefix(""), || self.fields_of(resource))
+        self.caches
+            .cache(&resource.key_prefix(""), || self.fields_of(resource))
     }
 
     /// Reads the selectable fields of stored objects.
     pub(crate) fn fields_of(&self, resource: &Resource) -> FieldsOf {
         let registry = self.registry();
-        let rule = registry.storage_of(resource).map_or(&resource.field_rule, |stored| &stored.field_rule).clone();
+        let rule = registry
+            .storage_of(resource)
+            .map_or(&resource.field_rule, |stored| &stored.field_rule)
+            .clone();
         Arc::new(move |object| {
             rule.fields()
                 .into_iter()
@@ -93,13 +101,21 @@ impl State {
     }
 
     /// The cache of a built-in resource, filled. For our own look-ups.
-    pub(crate) async fn filled(&self, group: &str, version: &str, resource: &str) -> Result<Arc<WatchCache>, ApiError> {
+    pub(crate) async fn filled(
+        &self,
+        group: &str,
+        version: &str,
+        resource: &str,
+    ) -> Result<Arc<WatchCache>, ApiError> {
         let registry = self.registry();
         let resource = registry
             .lookup(group, version, resource)
             .ok_or_else(|| ApiError::internal(format!("no built-in resource {resource}")))?;
         let cache = self.cache_of(resource);
-        self.caches.ready(&cache).await.map_err(|error| read_error(&error.into()))?;
+        self.caches
+            .ready(&cache)
+            .await
+            .map_err(|error| read_error(&error.into()))?;
         Ok(cache)
     }
 }
@@ -107,9 +123,9 @@ impl State {
 /// The one mapping of the store's failures to what clients see.
 pub(crate) fn store_error(error: &StoreError) -> ApiError {
     match error {
-        StoreError::Compacted => ApiError::expired(
-            "The provided from parameter is too old to display a consistent list result.",
-        ),
+        StoreError::Compacted => {
+            ApiError::expired("The provided from parameter is too old to display a consistent list result.")
+        }
         StoreError::Future => ApiError::timeout("Too large resource version", 1),
         StoreError::TooLarge => ApiError::request_entity_too_large("etcdserver: request is too large"),
         StoreError::Unavailable(why) => ApiError::service_unavailable(format!("store unavailable: {why}")),

@@ -13,8 +13,14 @@ use apiserver_core::{ApiError, Resource};
 
 pub(crate) use binding::bind_by_body;
 
-pub(crate) async fn answer(state: &State, resource: &Resource, call: &mut Call) -> Result<Response, ApiError> {
-    let subresource = resource.subresource(&call.info.subresource).ok_or_else(ApiError::path_not_found)?;
+pub(crate) async fn answer(
+    state: &State,
+    resource: &Resource,
+    call: &mut Call,
+) -> Result<Response, ApiError> {
+    let subresource = resource
+        .subresource(&call.info.subresource)
+        .ok_or_else(ApiError::path_not_found)?;
     let verb = call.info.verb.clone();
     if !subresource.verbs.contains(&verb) {
         return Err(not_allowed(resource, &verb));

@@ -26,6 +26,9 @@ impl UserInfo {
 
 impl UserInfo {
     pub(crate) fn subject(&self) -> apiserver_core::authorization::Subject<'_> {
-        apiserver_core::authorization::Subject { name: &self.username, groups: &self.groups }
+        apiserver_core::authorization::Subject {
+            name: &self.username,
+            groups: &self.groups,
+        }
     }
 }

@@ -11,6 +11,7 @@ use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls};
 use kvstore_storage::RocksOptions;
 use nodeagent_server::NodeAgentConfig;
 use scheduler_server::SchedulerConfig;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use support::Env;
@@ -136,7 +137,8 @@ pub fn apiserver(options: &ApiServer) -> anyhow::Result<ApiServerConfig> {
         listen: options.listen.clone(),
         advertise_address: options.address.to_string(),
         advertise_port: None,
-        serving: pki.identity(Holder::ApiServer)?,
+        serving: Some(pki.identity(Holder::ApiServer)?),
+        static_tokens: BTreeMap::new(),
         client_ca_pem: ca_pem.clone(),
         store: StoreConfig {
             endpoints: options.stores.clone(),

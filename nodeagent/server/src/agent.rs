@@ -94,7 +94,10 @@ impl NodeAgent {
         let credentials = if secure {
             Credentials::Certificate(node::client_identity(&config, &env).await?)
         } else {
-            Credentials::Anonymous
+            config
+                .token
+                .clone()
+                .map_or(Credentials::Anonymous, Credentials::Token)
         };
         let (client, handle) = kubeclient::replaceable_client(
             &env,

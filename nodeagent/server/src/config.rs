@@ -17,6 +17,8 @@ pub struct NodeAgentConfig {
     pub ca_pem: Option<String>,
     /// How the node proves itself before it has a certificate of its own.
     pub bootstrap_token: Option<String>,
+    /// A bearer token that speaks for the node, in simulations without certificates.
+    pub token: Option<String>,
     /// A client certificate (`system:node:<name>`) given from outside; nothing is requested then.
     pub identity: Option<Identity>,
     /// What survives a reboot: certificates under `pki/`, pods, images, logs.
@@ -72,6 +74,7 @@ impl NodeAgentConfig {
             api_servers: vec!["127.0.0.1:6443".to_owned()],
             ca_pem: None,
             bootstrap_token: None,
+            token: None,
             identity: None,
             data_dir,
             run_dir,

@@ -125,8 +125,13 @@ impl World {
         let path = format!("/api/v1/nodes/{}", self.config.node_name);
         eventually("a ready node", || {
             let node = self.api.get(&path).unwrap_or_default();
-            let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+            let conditions = node["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            conditions
+                .iter()
+                .any(|c| c["type"] == "Ready" && c["status"] == "True")
         })
         .await;
     }
@@ -164,7 +169,9 @@ impl World {
 
 fn is_ready(status: &Value) -> bool {
     let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+    conditions
+        .iter()
+        .any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,11 +205,19 @@ async fn a_pod_lives_and_ends_on_containerd() {
     }));
     let status = world
         .status("a ready pod, once crashed", |status| {
-            let containers = status["containerStatuses"].as_array().cloned().unwrap_or_default();
+            let containers = status["containerStatuses"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
             is_ready(status) && containers.iter().any(|c| c["restartCount"] == 1)
         })
         .await;
-    assert!(status["podIP"].as_str().is_some_and(|ip| ip.starts_with("10.244.77.")), "{status}");
+    assert!(
+        status["podIP"]
+            .as_str()
+            .is_some_and(|ip| ip.starts_with("10.244.77.")),
+        "{status}"
+    );
     let crash = status["containerStatuses"]
         .as_array()
         .and_then(|list| list.iter().find(|c| c["name"] == "crash"))
@@ -211,7 +226,10 @@ async fn a_pod_lives_and_ends_on_containerd() {
     assert_eq!(crash["lastState"]["terminated"]["exitCode"], 3);
     assert_eq!(crash["lastState"]["terminated"]["message"], "last words\n");
     let log = world.log("web", 0);
-    assert!(log.contains("stdout F prepared") && log.contains("stdout F hi p from p"), "{log}");
+    assert!(
+        log.contains("stdout F prepared") && log.contains("stdout F hi p from p"),
+        "{log}"
+    );
 
     // The runtime and the agent may die: the pod does not notice.
     let before = status["containerStatuses"][0]["containerID"].clone();
@@ -227,7 +245,9 @@ async fn a_pod_lives_and_ends_on_containerd() {
     assert!(tokio::net::TcpStream::connect((ip.as_str(), 8080)).await.is_ok());
     world.api.delete_pod(POD, 2);
     eventually("the pod to be gone", || world.api.get(POD).is_none()).await;
-    let pods = std::fs::read_dir(world.config.pods_dir()).expect("a folder").count();
+    let pods = std::fs::read_dir(world.config.pods_dir())
+        .expect("a folder")
+        .count();
     assert_eq!(pods, 0);
     world.cancel.cancel();
     agent.await.expect("a task").expect("a clean end");

@@ -80,8 +80,13 @@ impl World {
     async fn ready(&self, wanted: &str) {
         eventually(&format!("Ready={wanted}"), || {
             let pod = self.api.get(POD).unwrap_or_default();
-            let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == wanted)
+            let conditions = pod["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            conditions
+                .iter()
+                .any(|c| c["type"] == "Ready" && c["status"] == wanted)
         })
         .await;
     }
@@ -93,8 +98,13 @@ async fn a_node_registers_runs_a_pod_and_lets_it_go() {
     let agent = world.start();
     eventually("a ready node", || {
         let node = world.api.get("/api/v1/nodes/n1").unwrap_or_default();
-        let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True")
+        let conditions = node["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        conditions
+            .iter()
+            .any(|c| c["type"] == "Ready" && c["status"] == "True")
     })
     .await;
     let node = world.api.get("/api/v1/nodes/n1").expect("a node");
@@ -126,10 +136,16 @@ async fn a_node_registers_runs_a_pod_and_lets_it_go() {
     world.ready("True").await;
     let pod = world.api.get(POD).expect("a pod");
     let uid = pod["metadata"]["uid"].as_str().expect("a uid").to_owned();
-    assert!(pod["status"]["podIP"].as_str().is_some_and(|ip| ip.starts_with("10.244.1.")));
-    assert!(pod["status"]["containerStatuses"][0]["containerID"]
-        .as_str()
-        .is_some_and(|id| id.starts_with("fake://")));
+    assert!(
+        pod["status"]["podIP"]
+            .as_str()
+            .is_some_and(|ip| ip.starts_with("10.244.1."))
+    );
+    assert!(
+        pod["status"]["containerStatuses"][0]["containerID"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("fake://"))
+    );
     let volume = world
         .config
         .data_dir
@@ -157,7 +173,10 @@ async fn a_node_registers_runs_a_pod_and_lets_it_go() {
     eventually("the pod to be gone", || world.api.get(POD).is_none()).await;
     assert!(world.runtime.running().is_empty());
     let left = world.host.paths();
-    assert!(left.iter().all(|p| !p.to_string_lossy().contains(&uid)), "{left:?}");
+    assert!(
+        left.iter().all(|p| !p.to_string_lossy().contains(&uid)),
+        "{left:?}"
+    );
     world.cancel.cancel();
     agent.await.expect("a task").expect("a clean end");
 }
@@ -175,7 +194,10 @@ async fn pods_outlive_the_agent_and_what_lost_its_object_is_taken_away() {
     let agent = world.start();
     world.ready("True").await;
     let after = world.api.get(POD).expect("a pod")["status"]["containerStatuses"][0].clone();
-    assert_eq!((&after["containerID"], &after["restartCount"]), (&before, &json!(0)));
+    assert_eq!(
+        (&after["containerID"], &after["restartCount"]),
+        (&before, &json!(0))
+    );
     world.cancel.cancel();
     agent.await.expect("a task").expect("a clean end");
     world.api.delete(POD);

@@ -46,7 +46,11 @@ pub(super) struct Looked<'a> {
 
 impl<'a> Looked<'a> {
     pub(super) fn new(state: &'a State) -> Self {
-        Self { state, fetched: BTreeMap::new(), missed: Mutex::default() }
+        Self {
+            state,
+            fetched: BTreeMap::new(),
+            missed: Mutex::default(),
+        }
     }
 
     /// Asks the store for everything that was looked for in vain; true when there was something to ask.
@@ -58,40 +62,63 @@ impl<'a> Looked<'a> {
                 continue;
             }
             let (group, resource, namespace, name) = &key;
-            let Some(resource) = self.resource(group, resource) else { continue };
+            let Some(resource) = self.resource(group, resource) else {
+                continue;
+            };
             let found = fetch_for_update(self.state, &resource, namespace, name).await?;
-            self.fetched.insert(key, found.map(|(object, ..)| Arc::new(object)));
+            self.fetched
+                .insert(key, found.map(|(object, ..)| Arc::new(object)));
             asked = true;
         }
         Ok(asked)
     }
 
     fn resource(&self, group: &str, resource: &str) -> Option<Arc<Resource>> {
-        self.state.registry().versions_of(&GroupResource::new(group, resource)).first().map(|found| Arc::clone(found))
+        self.state
+            .registry()
+            .versions_of(&GroupResource::new(group, resource))
+            .first()
+            .map(|found| Arc::clone(found))
     }
 }
 
 impl Objects for Looked<'_> {
     fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        let key = (group.to_owned(), resource.to_owned(), namespace.to_owned(), name.to_owned());
+        let key = (
+            group.to_owned(),
+            resource.to_owned(),
+            namespace.to_owned(),
+            name.to_owned(),
+        );
         if let Some(fetched) = self.fetched.get(&key) {
             return fetched.clone();
         }
         let found = self.resource(group, resource)?;
         let cache = self.state.cache_of(&found);
         let store_key = found.key(namespace, name);
-        let cached = store_key.strip_prefix(&cache.prefix).and_then(|key| cache.get(key)).map(|entry| entry.shared());
+        let cached = store_key
+            .strip_prefix(&cache.prefix)
+            .and_then(|key| cache.get(key))
+            .map(|entry| entry.shared());
         if cached.is_none() {
-            self.missed.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+            self.missed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(key);
         }
         cached
     }
 
     fn list(&self, group: &str, resource: &str, namespace: &str) -> Vec<Arc<Value>> {
-        let Some(found) = self.resource(group, resource) else { return Vec::new() };
+        let Some(found) = self.resource(group, resource) else {
+            return Vec::new();
+        };
         let cache = self.state.cache_of(&found);
         let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
-        let filter = crate::cache::Filter { namespace, ..crate::cache::Filter::default() };
+        let filter = crate::cache::Filter {
+            namespace,
+            ..crate::cache::Filter::default()
+        };
         cache.list(&filter).0.iter().map(|entry| entry.shared()).collect()
     }
 

@@ -23,7 +23,12 @@ pub(super) async fn authenticate(
             return Ok(None);
         }
     };
-    let common: Vec<String> = claims.aud.iter().filter(|audience| audiences.contains(audience)).cloned().collect();
+    let common: Vec<String> = claims
+        .aud
+        .iter()
+        .filter(|audience| audiences.contains(audience))
+        .cloned()
+        .collect();
     if common.is_empty() {
         return Ok(None);
     }
@@ -38,7 +43,10 @@ pub(super) async fn authenticate(
     }
     let mut extra = BTreeMap::new();
     let mut add = |key: &str, value: &str| {
-        extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
+        extra.insert(
+            format!("authentication.kubernetes.io/{key}"),
+            vec![value.to_owned()],
+        );
     };
     if let Some(id) = &claims.jti {
         add("credential-id", &format!("JTI={id}"));
@@ -66,16 +74,26 @@ pub(super) async fn authenticate(
     let user = UserInfo {
         username: claims.sub.clone(),
         uid: account.uid.clone(),
-        groups: vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")],
+        groups: vec![
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+        ],
         extra,
     };
     Ok(Some((user, common)))
 }
 
 /// The same object (by uid) is still there. The cache says yes; only a no is asked from the store.
-async fn exists(state: &State, resource: &str, namespace: &str, wanted: &ObjectRef) -> Result<bool, ApiError> {
+async fn exists(
+    state: &State,
+    resource: &str,
+    namespace: &str,
+    wanted: &ObjectRef,
+) -> Result<bool, ApiError> {
     let registry = state.registry();
-    let Some(resource) = registry.lookup("", "v1", resource) else { return Ok(false) };
+    let Some(resource) = registry.lookup("", "v1", resource) else {
+        return Ok(false);
+    };
     let cache = state.filled("", "v1", &resource.gvr.resource).await?;
     let key = resource.key(namespace, &wanted.name);
     let same = |object: &Value| tree::uid(object) == wanted.uid;

@@ -73,12 +73,21 @@ impl TokenKeys {
             EncodingKey::from_ec_pem(config.signing_key_pem.as_bytes()).map_err(|_| TokenError::BadKey)?;
         // An uncompressed point: 0x04, x, y.
         let point = pair.public_key_raw();
-        let (Some(x), Some(y)) = (point.get(1..33), point.get(33..65)) else { return Err(TokenError::BadKey) };
+        let (Some(x), Some(y)) = (point.get(1..33), point.get(33..65)) else {
+            return Err(TokenError::BadKey);
+        };
         let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
         let verifying = DecodingKey::from_ec_components(&x, &y).map_err(|_| TokenError::BadKey)?;
         let key_id = URL_SAFE_NO_PAD.encode(Sha256::digest(point));
-        let jwk = json!({"use": "sig", "kty": "EC", "kid": key_id, "crv": "P-256", "alg": "ES256", "x": x, "y": y});
-        Ok(Self { signing, verifying, key_id, issuer: config.issuer.clone(), jwk })
+        let jwk =
+            json!({"use": "sig", "kty": "EC", "kid": key_id, "crv": "P-256", "alg": "ES256", "x": x, "y": y});
+        Ok(Self {
+            signing,
+            verifying,
+            key_id,
+            issuer: config.issuer.clone(),
+            jwk,
+        })
     }
 
     pub(crate) fn issuer(&self) -> &str {
@@ -107,11 +116,15 @@ impl TokenKeys {
             return Err(TokenError::Foreign);
         }
         if now >= claims.exp {
-            return Err(TokenError::Invalid("service account token has expired".to_owned()));
+            return Err(TokenError::Invalid(
+                "service account token has expired".to_owned(),
+            ));
         }
         // A minute for clocks that disagree, as upstream's validator.
         if claims.nbf > now + 60 {
-            return Err(TokenError::Invalid("service account token is not valid yet".to_owned()));
+            return Err(TokenError::Invalid(
+                "service account token is not valid yet".to_owned(),
+            ));
         }
         Ok(claims)
     }
@@ -140,7 +153,11 @@ mod tests {
 
     fn keys(issuer: &str) -> TokenKeys {
         let signing_key_pem = rcgen::KeyPair::generate().expect("a key").serialize_pem();
-        TokenKeys::new(&ServiceAccountConfig { signing_key_pem, issuer: issuer.to_owned() }).expect("keys")
+        TokenKeys::new(&ServiceAccountConfig {
+            signing_key_pem,
+            issuer: issuer.to_owned(),
+        })
+        .expect("keys")
     }
 
     #[test]
@@ -154,7 +171,10 @@ mod tests {
             jti: None,
             private: PrivateClaims {
                 namespace: "ns".to_owned(),
-                serviceaccount: ObjectRef { name: "sa".to_owned(), uid: "u".to_owned() },
+                serviceaccount: ObjectRef {
+                    name: "sa".to_owned(),
+                    uid: "u".to_owned(),
+                },
                 ..PrivateClaims::default()
             },
             nbf: 1000,

@@ -38,12 +38,19 @@ pub(crate) struct Authorizer {
 
 impl Authorizer {
     pub(crate) fn new() -> Self {
-        let roles = kubeschema::startup_objects().remove("clusterroles").unwrap_or_default();
-        let rules = roles.iter().find(|role| role["metadata"]["name"] == "system:node").map(rules_of);
+        let roles = kubeschema::startup_objects()
+            .remove("clusterroles")
+            .unwrap_or_default();
+        let rules = roles
+            .iter()
+            .find(|role| role["metadata"]["name"] == "system:node")
+            .map(rules_of);
         Self {
             rbac: RwLock::default(),
             graph: RwLock::default(),
-            node: NodeAuthorizer { rules: rules.unwrap_or_default() },
+            node: NodeAuthorizer {
+                rules: rules.unwrap_or_default(),
+            },
             filled: watch::Sender::new(0),
         }
     }
@@ -57,25 +64,63 @@ impl Authorizer {
         let all = filled.wait_for(|filled| *filled >= FOLLOWED.len());
         match tokio::time::timeout(READY_WITHIN, all).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(ApiError::service_unavailable("the rules of authorization are not loaded yet")),
+            _ => Err(ApiError::service_unavailable(
+                "the rules of authorization are not loaded yet",
+            )),
         }
     }
 
     pub(crate) fn decide(&self, attributes: &Attributes<'_>) -> Answer {
-        let node = self.node.authorize(attributes, &self.graph.read().unwrap_or_else(PoisonError::into_inner));
+        let node = self.node.authorize(
+            attributes,
+            &self.graph.read().unwrap_or_else(PoisonError::into_inner),
+        );
         let mut reasons = Vec::new();
         match node {
-            Decision::Allow(reason) => return Answer { allowed: true, denied: false, reason },
-            Decision::Deny(reason) => return Answer { allowed: false, denied: true, reason },
+            Decision::Allow(reason) => {
+                return Answer {
+                    allowed: true,
+                    denied: false,
+                    reason,
+                };
+            }
+            Decision::Deny(reason) => {
+                return Answer {
+                    allowed: false,
+                    denied: true,
+                    reason,
+                };
+            }
             Decision::NoOpinion(reason) => reasons.push(reason),
         }
-        match self.rbac.read().unwrap_or_else(PoisonError::into_inner).authorize(attributes) {
-            Decision::Allow(reason) => return Answer { allowed: true, denied: false, reason },
-            Decision::Deny(reason) => return Answer { allowed: false, denied: true, reason },
+        match self
+            .rbac
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .authorize(attributes)
+        {
+            Decision::Allow(reason) => {
+                return Answer {
+                    allowed: true,
+                    denied: false,
+                    reason,
+                };
+            }
+            Decision::Deny(reason) => {
+                return Answer {
+                    allowed: false,
+                    denied: true,
+                    reason,
+                };
+            }
             Decision::NoOpinion(reason) => reasons.push(reason),
         }
         reasons.retain(|reason| !reason.is_empty());
-        Answer { allowed: false, denied: false, reason: reasons.join(", ") }
+        Answer {
+            allowed: false,
+            denied: false,
+            reason: reasons.join(", "),
+        }
     }
 
     /// Looks at the roles and bindings as they are now.
@@ -94,7 +139,11 @@ impl Authorizer {
             "pods" => graph.upsert_pod(&object),
             "persistentvolumes" => graph.upsert_volume(&object),
             "volumeattachments" => graph.upsert_attachment(&object),
-            _ => self.rbac.write().unwrap_or_else(PoisonError::into_inner).upsert(resource, &object),
+            _ => self
+                .rbac
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .upsert(resource, &object),
         }
     }
 
@@ -104,7 +153,11 @@ impl Authorizer {
             "pods" => graph.remove_pod(namespace, name),
             "persistentvolumes" => graph.remove_volume(name),
             "volumeattachments" => graph.remove_attachment(name),
-            _ => self.rbac.write().unwrap_or_else(PoisonError::into_inner).remove(resource, namespace, name),
+            _ => self
+                .rbac
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(resource, namespace, name),
         }
     }
 }

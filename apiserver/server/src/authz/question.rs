@@ -50,7 +50,11 @@ impl Question {
     pub(crate) fn of_request(info: &RequestInfo, query: &str) -> Self {
         Self {
             verb: info.verb.clone(),
-            path: if info.is_resource_request { String::new() } else { info.path.clone() },
+            path: if info.is_resource_request {
+                String::new()
+            } else {
+                info.path.clone()
+            },
             group: info.api_group.clone(),
             version: info.api_version.clone(),
             resource: info.resource.clone(),

@@ -28,7 +28,13 @@ impl Entry {
     pub(crate) fn decode(key: String, stored: &[u8], revision: i64, fields_of: &FieldsOf) -> Option<Self> {
         let value: Value = serde_json::from_slice(stored).ok()?;
         let metadata = value.get("metadata")?;
-        let text = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |field: &str| {
+            metadata
+                .get(field)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let labels = metadata
             .get("labels")
             .and_then(Value::as_object)

@@ -32,7 +32,12 @@ pub(crate) struct Event {
 
 impl Event {
     pub(crate) fn new(revision: i64, current: Option<Arc<Entry>>, previous: Option<Arc<Entry>>) -> Self {
-        Self { revision, current, previous, lines: Default::default() }
+        Self {
+            revision,
+            current,
+            previous,
+            lines: Default::default(),
+        }
     }
 
     /// A synthetic ADDED for an object that was there before the watch.
@@ -59,16 +64,28 @@ impl Event {
             Change::Deleted => self.previous.as_ref(),
             Change::Added | Change::Modified => self.current.as_ref(),
         };
-        shown.map(|entry| entry.json_at(self.revision)).unwrap_or_default()
+        shown
+            .map(|entry| entry.json_at(self.revision))
+            .unwrap_or_default()
     }
 
     /// The line of a JSON watch stream, made at most once a change.
     pub(crate) fn line(&self, change: Change) -> Bytes {
-        self.lines[change as usize].get_or_init(|| watch_line(change.name(), &self.object(change))).clone()
+        self.lines[change as usize]
+            .get_or_init(|| watch_line(change.name(), &self.object(change)))
+            .clone()
     }
 }
 
 /// `{"type":...,"object":...}` and a newline.
 pub(crate) fn watch_line(kind: &str, object: &[u8]) -> Bytes {
-    [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":", object, b"}\n"].concat().into()
+    [
+        b"{\"type\":\"",
+        kind.as_bytes(),
+        b"\",\"object\":",
+        object,
+        b"}\n",
+    ]
+    .concat()
+    .into()
 }

@@ -19,7 +19,9 @@ pub(crate) struct Filter {
 
 impl Filter {
     pub(crate) fn matches(&self, entry: &Entry) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| *namespace == entry.namespace)
+        self.namespace
+            .as_ref()
+            .is_none_or(|namespace| *namespace == entry.namespace)
             && self.name.as_ref().is_none_or(|name| *name == entry.name)
             && self.labels.as_ref().is_none_or(|labels| labels(&entry.labels))
             && self.fields.as_ref().is_none_or(|fields| fields(entry))

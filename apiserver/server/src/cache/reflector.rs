@@ -23,7 +23,11 @@ pub(super) async fn reflect(
     cancel: CancellationToken,
 ) {
     let work = async {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2), env.random.clone());
+        let mut backoff = Backoff::new(
+            Duration::from_millis(50),
+            Duration::from_secs(2),
+            env.random.clone(),
+        );
         loop {
             let error = match fill(&cache, &store, &fields_of).await {
                 Ok(()) => {
@@ -87,7 +91,11 @@ async fn fill(cache: &WatchCache, store: &StoreClient, fields_of: &FieldsOf) -> 
 async fn follow(cache: &WatchCache, store: &StoreClient, fields_of: &FieldsOf, env: &Env) -> StoreError {
     let end = prefix_end(&cache.prefix);
     let exact_progress = store.supports_progress().await;
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2), env.random.clone());
+    let mut backoff = Backoff::new(
+        Duration::from_millis(50),
+        Duration::from_secs(2),
+        env.random.clone(),
+    );
     loop {
         let resumed_at = cache.revision();
         let failure = match StoreWatch::open(store, cache.prefix.as_bytes(), &end, resumed_at + 1).await {
@@ -129,14 +137,21 @@ async fn run(
             Err(error) => return error,
             Ok(WatchMessage::Progress { revision }) => cache.progress(revision),
             Ok(WatchMessage::Events { events, revision }) => {
-                let changes = events.into_iter().filter_map(|event| change(cache, event, fields_of)).collect();
+                let changes = events
+                    .into_iter()
+                    .filter_map(|event| change(cache, event, fields_of))
+                    .collect();
                 cache.apply(changes, revision);
             }
         }
     }
 }
 
-fn change(cache: &WatchCache, event: StoreEvent, fields_of: &FieldsOf) -> Option<(String, i64, Option<Entry>)> {
+fn change(
+    cache: &WatchCache,
+    event: StoreEvent,
+    fields_of: &FieldsOf,
+) -> Option<(String, i64, Option<Entry>)> {
     match event {
         StoreEvent::Put { stored } => {
             let key = below(&cache.prefix, &stored.key)?;

@@ -33,7 +33,13 @@ pub(crate) enum ReadError {
 
 impl Caches {
     pub(crate) fn new(store: Arc<StoreClient>, env: Env, cancel: CancellationToken) -> Self {
-        Self { store, env, cancel, tasks: TaskTracker::new(), by_prefix: Mutex::default() }
+        Self {
+            store,
+            env,
+            cancel,
+            tasks: TaskTracker::new(),
+            by_prefix: Mutex::default(),
+        }
     }
 
     /// The cache of the keys below `prefix`, perhaps not filled yet.
@@ -81,7 +87,11 @@ impl Caches {
             }
             // A deletion is on its way here, or a change came between the two looks.
             if waited >= FRESH_WITHIN {
-                return Err(CacheError::Behind { wanted: newest, current: cache.revision() }.into());
+                return Err(CacheError::Behind {
+                    wanted: newest,
+                    current: cache.revision(),
+                }
+                .into());
             }
             let pause = Duration::from_millis(5);
             waited += pause;

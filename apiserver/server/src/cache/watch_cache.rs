@@ -97,7 +97,11 @@ impl WatchCache {
     /// The entries that match, in key order, and the revision they are of.
     pub(crate) fn list(&self, filter: &Filter) -> (Vec<Arc<Entry>>, i64) {
         self.read(|state| {
-            let matching = state.range(filter).filter(|entry| filter.matches(entry)).cloned().collect();
+            let matching = state
+                .range(filter)
+                .filter(|entry| filter.matches(entry))
+                .cloned()
+                .collect();
             (matching, state.revision)
         })
     }
@@ -114,9 +118,14 @@ impl WatchCache {
                 .collect(),
             Start::After(revision) => {
                 if revision < state.history_after {
-                    return Err(CacheError::TooOld { wanted: revision, oldest: state.history_after });
+                    return Err(CacheError::TooOld {
+                        wanted: revision,
+                        oldest: state.history_after,
+                    });
                 }
-                let first = state.ring.partition_point(|(_, event)| event.revision <= revision);
+                let first = state
+                    .ring
+                    .partition_point(|(_, event)| event.revision <= revision);
                 state
                     .ring
                     .range(first..)
@@ -125,8 +134,15 @@ impl WatchCache {
             }
         };
         let (sender, queue) = mpsc::channel(WATCHER_QUEUE);
-        state.watchers.push(Watcher { filter, queue: sender });
-        Ok(Subscription { initial, revision: state.revision, queue })
+        state.watchers.push(Watcher {
+            filter,
+            queue: sender,
+        });
+        Ok(Subscription {
+            initial,
+            revision: state.revision,
+            queue,
+        })
     }
 
     /// Waits for the first fill.
@@ -160,7 +176,12 @@ impl WatchCache {
     /// Replaces everything after a gap in the history: watchers are let go, their clients start over.
     pub(super) fn fill(&self, objects: BTreeMap<String, Arc<Entry>>, revision: i64) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State { objects, history_after: revision, revision, ..State::default() };
+        *state = State {
+            objects,
+            history_after: revision,
+            revision,
+            ..State::default()
+        };
         drop(state);
         self.revision.send_replace(revision);
     }
@@ -180,11 +201,13 @@ impl WatchCache {
             }
             let event = Arc::new(Event::new(changed_at, current, previous));
             state.remember(now, Arc::clone(&event));
-            state.watchers.retain(|watcher| match event.change_for(&watcher.filter) {
-                // Full: too slow. Closed: gone. Either way it is no longer a watcher.
-                Some(change) => watcher.queue.try_send((change, Arc::clone(&event))).is_ok(),
-                None => !watcher.queue.is_closed(),
-            });
+            state
+                .watchers
+                .retain(|watcher| match event.change_for(&watcher.filter) {
+                    // Full: too slow. Closed: gone. Either way it is no longer a watcher.
+                    Some(change) => watcher.queue.try_send((change, Arc::clone(&event))).is_ok(),
+                    None => !watcher.queue.is_closed(),
+                });
         }
         state.revision = state.revision.max(revision);
         let revision = state.revision;
@@ -199,7 +222,11 @@ impl WatchCache {
 
     /// Ends all watches, at shutdown.
     pub(super) fn close(&self) {
-        self.state.write().unwrap_or_else(PoisonError::into_inner).watchers.clear();
+        self.state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .watchers
+            .clear();
     }
 
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -214,20 +241,28 @@ impl State {
         let end = filter.namespace.as_ref().map(|namespace| format!("{namespace}0"));
         let lower = start.map_or(Bound::Unbounded, Bound::Included);
         let upper = end.map_or(Bound::Unbounded, Bound::Excluded);
-        self.objects.range::<String, _>((lower, upper)).map(|(_, entry)| entry)
+        self.objects
+            .range::<String, _>((lower, upper))
+            .map(|(_, entry)| entry)
     }
 
     fn remember(&mut self, now: Instant, event: Arc<Event>) {
         self.ring.push_back((now, event));
         while self.ring.len() > RING_MIN {
-            let Some((at, oldest)) = self.ring.front() else { break };
+            let Some((at, oldest)) = self.ring.front() else {
+                break;
+            };
             if self.ring.len() <= RING_MAX && now.duration_since(*at) < RING_AGE {
                 break;
             }
             let dropped = oldest.revision;
             self.ring.pop_front();
             // A revision is dropped whole, or a watch could start in its middle.
-            while self.ring.front().is_some_and(|(_, event)| event.revision == dropped) {
+            while self
+                .ring
+                .front()
+                .is_some_and(|(_, event)| event.revision == dropped)
+            {
                 self.ring.pop_front();
             }
             self.history_after = dropped;

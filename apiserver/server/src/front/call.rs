@@ -27,12 +27,21 @@ impl Call {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The media type of the body, without parameters, in lower case.
     pub(crate) fn content_type(&self) -> String {
-        self.header("content-type").split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+        self.header("content-type")
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
     }
 
     /// Who owns the fields that this request writes.

@@ -5,8 +5,11 @@ use apiserver_core::options::FieldValidation;
 use apiserver_core::{ApiError, GroupVersionKind};
 use kubeschema::Schema;
 
-const BODY_TYPES: [&str; 3] =
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const BODY_TYPES: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 /// The schema of a built-in kind.
 pub(crate) fn schema_of(kind: &GroupVersionKind) -> Option<Schema<'static>> {
@@ -25,5 +28,13 @@ pub(crate) fn decode_body(
 ) -> Result<Decoded, ApiError> {
     let format = BodyFormat::of_content_type(content_type)
         .ok_or_else(|| ApiError::unsupported_media_type(&BODY_TYPES))?;
-    decode(body, format, Target { kind: expected, schema: schema_of(expected), validation })
+    decode(
+        body,
+        format,
+        Target {
+            kind: expected,
+            schema: schema_of(expected),
+            validation,
+        },
+    )
 }

@@ -28,7 +28,10 @@ pub(super) async fn dispatch(front: &Front, mut call: Call) -> Result<Response, 
         .lookup(&call.info.api_group, &call.info.api_version, &call.info.resource)
         .cloned()
         .ok_or_else(ApiError::path_not_found)?;
-    if resource.namespaced && call.info.namespace.is_empty() && !matches!(call.info.verb.as_str(), "list" | "watch") {
+    if resource.namespaced
+        && call.info.namespace.is_empty()
+        && !matches!(call.info.verb.as_str(), "list" | "watch")
+    {
         if call.info.verb == "create" || !call.info.name.is_empty() {
             return Err(ApiError::path_not_found());
         }
@@ -39,8 +42,8 @@ pub(super) async fn dispatch(front: &Front, mut call: Call) -> Result<Response, 
     let pretty = apiserver_core::request_info::query_value(call.query(), "pretty")
         .is_some_and(|value| apiserver_core::request_info::truthy(&value));
     let views = resource.is_stored() && call.info.subresource.is_empty();
-    call.accepted = negotiate(&call.parts.headers, views, pretty)
-        .ok_or_else(|| ApiError::not_acceptable(&ACCEPTABLE))?;
+    call.accepted =
+        negotiate(&call.parts.headers, views, pretty).ok_or_else(|| ApiError::not_acceptable(&ACCEPTABLE))?;
     let response = if call.info.subresource.is_empty() {
         main_resource(front, &resource, &mut call).await
     } else {
@@ -49,7 +52,11 @@ pub(super) async fn dispatch(front: &Front, mut call: Call) -> Result<Response, 
     response.map(|response| with_warnings(response, &call.warnings))
 }
 
-async fn main_resource(front: &Front, resource: &Arc<Resource>, call: &mut Call) -> Result<Response, ApiError> {
+async fn main_resource(
+    front: &Front,
+    resource: &Arc<Resource>,
+    call: &mut Call,
+) -> Result<Response, ApiError> {
     let state = &front.state;
     let verb = call.info.verb.clone();
     if !resource.has_verb(&verb) {

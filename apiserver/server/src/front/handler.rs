@@ -22,7 +22,10 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-const PLAIN: Accepted = Accepted { encoding: Encoding::Json, view: View::Object };
+const PLAIN: Accepted = Accepted {
+    encoding: Encoding::Json,
+    view: View::Object,
+};
 
 /// The front door: everything that comes in passes here.
 pub(crate) struct Front {
@@ -61,11 +64,22 @@ impl Front {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 let accepted = negotiate(&request_headers, false, false).unwrap_or(PLAIN);
-                api_error_response(&error, Accepted { view: View::Object, ..accepted })
+                api_error_response(
+                    &error,
+                    Accepted {
+                        view: View::Object,
+                        ..accepted
+                    },
+                )
             }
             Err(_) => {
                 tracing::error!(%method, %path, "request handler panicked");
-                api_error_response(&ApiError::internal("This request caused apiserver to panic. Look in the logs for details."), PLAIN)
+                api_error_response(
+                    &ApiError::internal(
+                        "This request caused apiserver to panic. Look in the logs for details.",
+                    ),
+                    PLAIN,
+                )
             }
         };
         let headers = response.headers_mut();
@@ -75,7 +89,8 @@ impl Front {
         headers
             .entry(CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-cache, private"));
-        self.metrics.observe(&label.0, &label.1, response.status().as_u16(), started.elapsed());
+        self.metrics
+            .observe(&label.0, &label.1, response.status().as_u16(), started.elapsed());
         tracing::debug!(%method, %path, status = response.status().as_u16(), "answered");
         let mut response = compress(&request_headers, response).await;
         if method == Method::HEAD {
@@ -102,7 +117,11 @@ impl Front {
         let user = authenticate(state, &peer, &parts, &info).await?;
         let user = impersonated(state, user, &parts.headers).await?;
         let long_running = is_long_running(&info);
-        let _permit = if long_running || user.in_group("system:masters") { None } else { Some(self.admit(&info)?) };
+        let _permit = if long_running || user.in_group("system:masters") {
+            None
+        } else {
+            Some(self.admit(&info)?)
+        };
         authorize(state, &user, &info, query).await?;
         if let Some(response) = self.health_or_metrics(&info, query).await {
             return Ok(response);
@@ -110,12 +129,12 @@ impl Front {
         if is_proxied(&info) {
             return crate::streaming::proxy(state, info, parts, body, user, peer).await;
         }
-        let body = read_body(body, state.config.limits.body_bytes).await.map_err(|error| match error {
-            BodyError::TooLarge(limit) => {
-                ApiError::request_entity_too_large(format!("limit is {limit}"))
-            }
-            BodyError::Broken(why) => ApiError::bad_request(why),
-        })?;
+        let body = read_body(body, state.config.limits.body_bytes)
+            .await
+            .map_err(|error| match error {
+                BodyError::TooLarge(limit) => ApiError::request_entity_too_large(format!("limit is {limit}")),
+                BodyError::Broken(why) => ApiError::bad_request(why),
+            })?;
         let call = Call {
             now: state.now(),
             accepted: PLAIN,
@@ -143,9 +162,9 @@ impl Front {
     fn admit(&self, info: &RequestInfo) -> Result<SemaphorePermit<'_>, ApiError> {
         let reading = matches!(info.verb.as_str(), "get" | "list" | "head" | "options");
         let places = if reading { &self.reads } else { &self.writes };
-        places.try_acquire().map_err(|_| {
-            ApiError::too_many_requests("Too many requests, please try again later.", 1)
-        })
+        places
+            .try_acquire()
+            .map_err(|_| ApiError::too_many_requests("Too many requests, please try again later.", 1))
     }
 
     async fn health_or_metrics(&self, info: &RequestInfo, query: &str) -> Option<Response> {
@@ -174,7 +193,10 @@ fn is_proxied(info: &RequestInfo) -> bool {
     info.is_resource_request
         && info.api_group.is_empty()
         && match info.resource.as_str() {
-            "pods" => matches!(info.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy" | "log"),
+            "pods" => matches!(
+                info.subresource.as_str(),
+                "exec" | "attach" | "portforward" | "proxy" | "log"
+            ),
             "services" | "nodes" => info.subresource == "proxy",
             _ => false,
         }

@@ -11,7 +11,11 @@ use serde_json::{Map, Value, json};
 /// A value in the wanted encoding, without a change of view.
 pub(crate) fn value_response(code: u16, value: &Value, accepted: Accepted) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    bytes_response(status, accepted.encoding.media_type(), encode(value, accepted.encoding))
+    bytes_response(
+        status,
+        accepted.encoding.media_type(),
+        encode(value, accepted.encoding),
+    )
 }
 
 pub(crate) fn api_error_response(error: &ApiError, accepted: Accepted) -> Response {
@@ -20,7 +24,10 @@ pub(crate) fn api_error_response(error: &ApiError, accepted: Accepted) -> Respon
         return crate::http::text_response(StatusCode::NOT_ACCEPTABLE, error.message.clone());
     }
     let mut response = value_response(error.code, &error.to_status(), accepted);
-    let seconds = error.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let seconds = error
+        .details
+        .as_ref()
+        .map_or(0, |details| details.retry_after_seconds);
     if seconds > 0
         && let Ok(value) = HeaderValue::from_str(&seconds.to_string())
     {
@@ -37,7 +44,11 @@ pub(crate) fn object_response(
     value: &Value,
 ) -> Result<Response, ApiError> {
     let shown = view_of_object(call, resource, value)?;
-    Ok(value_response(code, shown.as_ref().unwrap_or(value), call.accepted))
+    Ok(value_response(
+        code,
+        shown.as_ref().unwrap_or(value),
+        call.accepted,
+    ))
 }
 
 /// The object as the view shows it; `None` for the object itself.

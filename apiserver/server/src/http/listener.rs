@@ -43,14 +43,18 @@ pub(crate) trait Handler: Send + Sync + 'static {
 /// Serves `listener` until `cancel`, then lets running requests finish.
 pub(crate) async fn serve<H: Handler>(
     listener: Box<dyn Listener>,
-    tls: ServerTls,
+    tls: Option<ServerTls>,
     handler: Arc<H>,
     cancel: CancellationToken,
 ) {
-    let mut incoming = support::incoming(listener, Some(tls));
+    let mut incoming = support::incoming(listener, tls);
     let graceful = GracefulShutdown::new();
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(60)).half_close(true);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(60))
+        .half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -74,13 +78,18 @@ pub(crate) async fn serve<H: Handler>(
             }
             None => break,
         };
-        let peer = Peer { remote: connection.info().remote, identity: connection.info().identity.clone() };
+        let peer = Peer {
+            remote: connection.info().remote,
+            identity: connection.info().identity.clone(),
+        };
         let handler = Arc::clone(&handler);
         let service = service_fn(move |request| {
             let (handler, peer) = (Arc::clone(&handler), peer.clone());
             async move { Ok::<_, Infallible>(handler.handle(peer, request).await) }
         });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(connection), service).into_owned();
+        let connection = builder
+            .serve_connection_with_upgrades(TokioIo::new(connection), service)
+            .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

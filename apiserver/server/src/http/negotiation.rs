@@ -62,22 +62,27 @@ struct Clause<'a> {
 
 impl Clause<'_> {
     fn param(&self, name: &str) -> Option<&str> {
-        self.params.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+        self.params
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| *value)
     }
 }
 
 /// The best encoding and view, or `None` for 406. `views` says whether tables and partial metadata exist here.
 pub(crate) fn negotiate(headers: &HeaderMap, views: bool, pretty: bool) -> Option<Accepted> {
-    negotiate_any(headers, pretty, |clause_as, group, version| match (clause_as, group, version) {
-        ("Table", "meta.k8s.io", "v1") if views => Some(View::Table("v1")),
-        ("Table", "meta.k8s.io", "v1beta1") if views => Some(View::Table("v1beta1")),
-        ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") if views => {
-            Some(View::PartialMetadata("v1"))
+    negotiate_any(headers, pretty, |clause_as, group, version| {
+        match (clause_as, group, version) {
+            ("Table", "meta.k8s.io", "v1") if views => Some(View::Table("v1")),
+            ("Table", "meta.k8s.io", "v1beta1") if views => Some(View::Table("v1beta1")),
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") if views => {
+                Some(View::PartialMetadata("v1"))
+            }
+            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1beta1") if views => {
+                Some(View::PartialMetadata("v1beta1"))
+            }
+            _ => None,
         }
-        ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1beta1") if views => {
-            Some(View::PartialMetadata("v1beta1"))
-        }
-        _ => None,
     })
 }
 
@@ -93,9 +98,16 @@ pub(crate) fn negotiate_any(
         .filter_map(|value| value.to_str().ok())
         .collect::<Vec<_>>()
         .join(",");
-    let json = if pretty { Encoding::PrettyJson } else { Encoding::Json };
+    let json = if pretty {
+        Encoding::PrettyJson
+    } else {
+        Encoding::Json
+    };
     if joined.trim().is_empty() {
-        return Some(Accepted { encoding: json, view: View::Object });
+        return Some(Accepted {
+            encoding: json,
+            view: View::Object,
+        });
     }
     let mut clauses: Vec<Clause<'_>> = joined.split(',').filter_map(parse_clause).collect();
     clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
@@ -131,7 +143,11 @@ pub(crate) fn negotiate_any(
 fn parse_clause(text: &str) -> Option<Clause<'_>> {
     let mut parts = text.split(';').map(str::trim);
     let media_type = parts.next().filter(|media_type| !media_type.is_empty())?;
-    let mut clause = Clause { media_type, params: Vec::new(), quality: 1.0 };
+    let mut clause = Clause {
+        media_type,
+        params: Vec::new(),
+        quality: 1.0,
+    };
     for part in parts {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let value = value.trim_matches('"');
@@ -160,12 +176,18 @@ mod tests {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
         assert_eq!(accept(table, true).map(|a| a.view), Some(View::Table("v1")));
         assert_eq!(accept(table, false).map(|a| a.view), Some(View::Object));
-        assert_eq!(accept("application/json;as=Table;v=v1;g=meta.k8s.io", false), None);
+        assert_eq!(
+            accept("application/json;as=Table;v=v1;g=meta.k8s.io", false),
+            None
+        );
         let both = accept("application/vnd.kubernetes.protobuf,application/json", true);
         assert_eq!(both.map(|a| a.encoding), Some(Encoding::Json));
         let only = accept("application/vnd.kubernetes.protobuf", true);
         assert_eq!(only.map(|a| a.encoding), Some(Encoding::Protobuf));
         assert_eq!(accept("text/html", true), None);
-        assert_eq!(accept("text/html, */*;q=0.1", true).map(|a| a.encoding), Some(Encoding::Json));
+        assert_eq!(
+            accept("text/html, */*;q=0.1", true).map(|a| a.encoding),
+            Some(Encoding::Json)
+        );
     }
 }

@@ -22,7 +22,9 @@ pub(crate) type Response = http::Response<Body>;
 const COMPRESS_FROM: usize = 128 << 10;
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 pub(crate) fn empty() -> Body {
@@ -49,9 +51,9 @@ pub(crate) fn text_response(status: StatusCode, body: impl Into<Bytes>) -> Respo
 /// The bytes of a JSON or YAML document. Protobuf is made where the kind is known.
 pub(crate) fn encode(value: &Value, encoding: Encoding) -> Vec<u8> {
     match encoding {
-        Encoding::Yaml => {
-            serde_yaml_ng::to_string(value).expect("a JSON tree has string keys only").into_bytes()
-        }
+        Encoding::Yaml => serde_yaml_ng::to_string(value)
+            .expect("a JSON tree has string keys only")
+            .into_bytes(),
         Encoding::PrettyJson => {
             let mut bytes = serde_json::to_vec_pretty(value).expect("a JSON tree has string keys only");
             bytes.push(b'\n');
@@ -71,7 +73,11 @@ pub(crate) async fn compress(request_headers: &HeaderMap, response: Response) ->
         .get_all(ACCEPT_ENCODING)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .any(|value| value.split(',').any(|part| part.trim().split(';').next() == Some("gzip")));
+        .any(|value| {
+            value
+                .split(',')
+                .any(|part| part.trim().split(';').next() == Some("gzip"))
+        });
     let known_size = response.body().size_hint().exact().unwrap_or(0);
     let large = usize::try_from(known_size).is_ok_and(|size| size >= COMPRESS_FROM);
     if !wanted || !large || response.headers().contains_key(CONTENT_ENCODING) {
@@ -87,8 +93,12 @@ pub(crate) async fn compress(request_headers: &HeaderMap, response: Response) ->
     let packed = encoder.write_all(&plain).and_then(|()| encoder.finish());
     match packed {
         Ok(packed) => {
-            parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            parts.headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+            parts
+                .headers
+                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            parts
+                .headers
+                .append(VARY, HeaderValue::from_static("Accept-Encoding"));
             http::Response::from_parts(parts, full(packed))
         }
         Err(_) => http::Response::from_parts(parts, full(plain)),

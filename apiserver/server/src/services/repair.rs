@@ -14,7 +14,11 @@ use std::net::IpAddr;
 /// there and still unowned isn't a write under way.
 pub(crate) async fn repair(state: &State, suspects: &mut BTreeMap<String, i64>) -> Result<(), ApiError> {
     let services = state.filled("", "v1", "services").await?;
-    state.caches.fresh(&services).await.map_err(|error| crate::state::read_error(&error))?;
+    state
+        .caches
+        .fresh(&services)
+        .await
+        .map_err(|error| crate::state::read_error(&error))?;
     let mut ips: BTreeSet<IpAddr> = BTreeSet::new();
     let mut ports: BTreeSet<u16> = BTreeSet::new();
     for entry in services.list(&Filter::default()).0 {
@@ -23,18 +27,28 @@ pub(crate) async fn repair(state: &State, suspects: &mut BTreeMap<String, i64>) 
             ips.insert(ip);
             let value = address(state, ip, &service);
             // Guarded by "absent": a conflict means that it is there, as it should be.
-            let _ = state.store.put(&address_key(ip), &crate::cache::stored_bytes(&value), 0, 0).await;
+            let _ = state
+                .store
+                .put(&address_key(ip), &crate::cache::stored_bytes(&value), 0, 0)
+                .await;
         }
         for port in used_ports(&service) {
             ports.insert(port);
             let owner = json!({"service": format!("{}/{}", entry.namespace, entry.name)});
-            let _ = state.store.put(&port_key(port), owner.to_string().as_bytes(), 0, 0).await;
+            let _ = state
+                .store
+                .put(&port_key(port), owner.to_string().as_bytes(), 0, 0)
+                .await;
         }
     }
     let mut unowned = BTreeMap::new();
     for prefix in [PORTS, "/registry/networking.k8s.io/ipaddresses/"] {
         let end = crate::cache::prefix_end(prefix);
-        let page = state.store.list(prefix.as_bytes(), &end, 0, 0).await.map_err(|error| store_error(&error))?;
+        let page = state
+            .store
+            .list(prefix.as_bytes(), &end, 0, 0)
+            .await
+            .map_err(|error| store_error(&error))?;
         for stored in page.items {
             let key = String::from_utf8_lossy(&stored.key).into_owned();
             let name = key.strip_prefix(prefix).unwrap_or_default();
@@ -42,8 +56,10 @@ pub(crate) async fn repair(state: &State, suspects: &mut BTreeMap<String, i64>) 
                 name.parse().is_ok_and(|port| ports.contains(&port))
             } else {
                 let ours = serde_json::from_slice::<Value>(&stored.value).is_ok_and(|object| {
-                    tree::text(&object, &["metadata", "labels", "ipaddress.kubernetes.io/managed-by"])
-                        == "ipallocator.k8s.io"
+                    tree::text(
+                        &object,
+                        &["metadata", "labels", "ipaddress.kubernetes.io/managed-by"],
+                    ) == "ipallocator.k8s.io"
                 });
                 !ours || name.parse().is_ok_and(|ip| ips.contains(&ip))
             };
@@ -52,7 +68,11 @@ pub(crate) async fn repair(state: &State, suspects: &mut BTreeMap<String, i64>) 
             }
             if suspects.get(&key) == Some(&stored.mod_revision) {
                 tracing::info!(key, "taking back a reservation without a Service");
-                state.store.delete(&key, stored.mod_revision).await.map_err(|error| store_error(&error))?;
+                state
+                    .store
+                    .delete(&key, stored.mod_revision)
+                    .await
+                    .map_err(|error| store_error(&error))?;
             } else {
                 unowned.insert(key, stored.mod_revision);
             }

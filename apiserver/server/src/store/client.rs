@@ -12,8 +12,8 @@ use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::response_op::Response as OpResponse;
 use proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest, RangeResponse,
-    RequestOp, ResponseHeader, StatusRequest, TxnRequest, TxnResponse,
+    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest,
+    RangeResponse, RequestOp, ResponseHeader, StatusRequest, TxnRequest, TxnResponse,
 };
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -53,7 +53,9 @@ pub(crate) struct Page {
 /// A guarded write's outcome.
 #[derive(Debug, Clone)]
 pub(crate) enum Put {
-    Done { revision: i64 },
+    Done {
+        revision: i64,
+    },
     /// The guard failed; what is there instead, if anything.
     Conflict(Option<Stored>),
 }
@@ -100,7 +102,10 @@ impl StoreClient {
     /// Moves on to the next member, unless another call already did.
     pub(super) fn abandon(&self, index: usize) {
         let next = (index + 1) % self.endpoints.len();
-        if self.current.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        if self
+            .current
+            .compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
             && self.endpoints.len() > 1
         {
             tracing::info!(from = %self.endpoints[index].address, to = %self.endpoints[next].address, "store failover");
@@ -115,8 +120,11 @@ impl StoreClient {
         Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     {
         let deadline = Instant::now() + CALL_TIMEOUT;
-        let mut backoff =
-            Backoff::new(Duration::from_millis(20), Duration::from_millis(500), self.env.random.clone());
+        let mut backoff = Backoff::new(
+            Duration::from_millis(20),
+            Duration::from_millis(500),
+            self.env.random.clone(),
+        );
         let mut retried = false;
         loop {
             let (index, channel) = self.channel();
@@ -156,21 +164,40 @@ impl StoreClient {
 
     /// The value of one key, linearizable.
     pub(crate) async fn get(&self, key: &str) -> Result<(Option<Stored>, i64), StoreError> {
-        let response = self.range(RangeRequest { key: bytes_of(key), ..Default::default() }).await?;
+        let response = self
+            .range(RangeRequest {
+                key: bytes_of(key),
+                ..Default::default()
+            })
+            .await?;
         let revision = revision_of(response.header.as_ref());
-        let stored = response.kvs.into_iter().next().map(|kv| self.codec.open(kv)).transpose()?;
+        let stored = response
+            .kvs
+            .into_iter()
+            .next()
+            .map(|kv| self.codec.open(kv))
+            .transpose()?;
         Ok((stored, revision))
     }
 
     /// The store's revision now, confirmed by its quorum.
     pub(crate) async fn current_revision(&self) -> Result<i64, StoreError> {
-        let request =
-            RangeRequest { key: Bytes::from_static(b"/registry/health"), count_only: true, ..Default::default() };
+        let request = RangeRequest {
+            key: Bytes::from_static(b"/registry/health"),
+            count_only: true,
+            ..Default::default()
+        };
         Ok(revision_of(self.range(request).await?.header.as_ref()))
     }
 
     /// Up to `limit` (0: all) keys in `[start, end)` as of `revision` (0: now).
-    pub(crate) async fn list(&self, start: &[u8], end: &[u8], limit: i64, revision: i64) -> Result<Page, StoreError> {
+    pub(crate) async fn list(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        limit: i64,
+        revision: i64,
+    ) -> Result<Page, StoreError> {
         let response = self
             .range(RangeRequest {
                 key: Bytes::copy_from_slice(start),
@@ -180,8 +207,16 @@ impl StoreClient {
                 ..Default::default()
             })
             .await?;
-        let items = response.kvs.into_iter().map(|kv| self.codec.open(kv)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Page { items, revision: revision_of(response.header.as_ref()), count: response.count })
+        let items = response
+            .kvs
+            .into_iter()
+            .map(|kv| self.codec.open(kv))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Page {
+            items,
+            revision: revision_of(response.header.as_ref()),
+            count: response.count,
+        })
     }
 
     /// The greatest `mod_revision` of any live key in `[start, end)` and the number of keys: enough to
@@ -206,9 +241,20 @@ impl StoreClient {
     ///
     /// When an attempt's fate is unknown it is repeated; finding exactly our bytes behind the failed guard
     /// then means that the first attempt was applied.
-    pub(crate) async fn put(&self, key: &str, value: &[u8], expected: i64, lease: i64) -> Result<Put, StoreError> {
+    pub(crate) async fn put(
+        &self,
+        key: &str,
+        value: &[u8],
+        expected: i64,
+        lease: i64,
+    ) -> Result<Put, StoreError> {
         let sealed = self.codec.seal(key, value);
-        let put = PutRequest { key: bytes_of(key), value: sealed.clone(), lease, ..Default::default() };
+        let put = PutRequest {
+            key: bytes_of(key),
+            value: sealed.clone(),
+            lease,
+            ..Default::default()
+        };
         let request = guarded(key, expected, Op::RequestPut(put));
         let (response, retried) = self.txn(request).await?;
         let revision = revision_of(response.header.as_ref());
@@ -217,15 +263,22 @@ impl StoreClient {
         }
         let found = found_instead(response);
         match found {
-            Some(kv) if retried && kv.value == sealed => Ok(Put::Done { revision: kv.mod_revision }),
+            Some(kv) if retried && kv.value == sealed => Ok(Put::Done {
+                revision: kv.mod_revision,
+            }),
             found => Ok(Put::Conflict(found.map(|kv| self.codec.open(kv)).transpose()?)),
         }
     }
 
     /// Deletes the key if its `mod_revision` is `expected`.
     pub(crate) async fn delete(&self, key: &str, expected: i64) -> Result<Put, StoreError> {
-        let delete = DeleteRangeRequest { key: bytes_of(key), ..Default::default() };
-        let (response, retried) = self.txn(guarded(key, expected, Op::RequestDeleteRange(delete))).await?;
+        let delete = DeleteRangeRequest {
+            key: bytes_of(key),
+            ..Default::default()
+        };
+        let (response, retried) = self
+            .txn(guarded(key, expected, Op::RequestDeleteRange(delete)))
+            .await?;
         let revision = revision_of(response.header.as_ref());
         if response.succeeded {
             return Ok(Put::Done { revision });
@@ -240,14 +293,21 @@ impl StoreClient {
     pub(crate) async fn grant_lease(&self, ttl: Duration) -> Result<i64, StoreError> {
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let request = LeaseGrantRequest { ttl: seconds, id: 0 };
-        let (response, _) =
-            self.attempt(|channel| async move { LeaseClient::new(channel).lease_grant(request).await }).await?;
+        let (response, _) = self
+            .attempt(|channel| async move { LeaseClient::new(channel).lease_grant(request).await })
+            .await?;
         Ok(response.id)
     }
 
     pub(crate) async fn compact(&self, revision: i64) -> Result<(), StoreError> {
-        let request = CompactionRequest { revision, physical: false };
-        match self.attempt(|channel| async move { kv(channel).compact(request).await }).await {
+        let request = CompactionRequest {
+            revision,
+            physical: false,
+        };
+        match self
+            .attempt(|channel| async move { kv(channel).compact(request).await })
+            .await
+        {
             // Another replica was quicker.
             Ok(_) | Err(StoreError::Compacted) => Ok(()),
             Err(error) => Err(error),
@@ -261,7 +321,9 @@ impl StoreClient {
             .progress
             .get_or_try_init(|| async {
                 let (status, _) = self
-                    .attempt(|channel| async move { MaintenanceClient::new(channel).status(StatusRequest {}).await })
+                    .attempt(|channel| async move {
+                        MaintenanceClient::new(channel).status(StatusRequest {}).await
+                    })
                     .await?;
                 Ok::<_, StoreError>(progress_is_exact(&status.version))
             })
@@ -271,13 +333,21 @@ impl StoreClient {
 }
 
 fn progress_is_exact(version: &str) -> bool {
-    let mut parts = version.split(['.', '-', '+']).map(|part| part.parse::<u32>().unwrap_or(0));
-    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    let mut parts = version
+        .split(['.', '-', '+'])
+        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (
+        parts.next().unwrap_or(0),
+        parts.next().unwrap_or(0),
+        parts.next().unwrap_or(0),
+    );
     version >= (3, 5, 13) || (version >= (3, 4, 31) && version < (3, 5, 0))
 }
 
 fn kv(channel: Channel) -> KvClient<Channel> {
-    KvClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    KvClient::new(channel)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 fn guarded(key: &str, expected: i64, success: Op) -> TxnRequest {
@@ -288,11 +358,18 @@ fn guarded(key: &str, expected: i64, success: Op) -> TxnRequest {
         range_end: Bytes::new(),
         target_union: Some(TargetUnion::ModRevision(expected)),
     };
-    let read = RangeRequest { key: bytes_of(key), ..Default::default() };
+    let read = RangeRequest {
+        key: bytes_of(key),
+        ..Default::default()
+    };
     TxnRequest {
         compare: vec![compare],
-        success: vec![RequestOp { request: Some(success) }],
-        failure: vec![RequestOp { request: Some(Op::RequestRange(read)) }],
+        success: vec![RequestOp {
+            request: Some(success),
+        }],
+        failure: vec![RequestOp {
+            request: Some(Op::RequestRange(read)),
+        }],
     }
 }
 
@@ -317,9 +394,13 @@ mod tests {
 
     #[test]
     fn progress_requests_are_trusted_from_the_versions_upstream_trusts() {
-        for (version, exact) in
-            [("3.4.23", false), ("3.4.31", true), ("3.5.1", false), ("3.5.13", true), ("3.6.0-rc.1", true)]
-        {
+        for (version, exact) in [
+            ("3.4.23", false),
+            ("3.4.31", true),
+            ("3.5.1", false),
+            ("3.5.13", true),
+            ("3.6.0-rc.1", true),
+        ] {
             assert_eq!(progress_is_exact(version), exact, "{version}");
         }
     }

@@ -37,7 +37,11 @@ impl EventLeases {
             return Ok(granted.lease);
         }
         let lease = store.grant_lease(EVENT_TTL + REUSE_FOR).await?;
-        *current = Some(Granted { lease, reusable_until: Instant::now() + REUSE_FOR, keys: 1 });
+        *current = Some(Granted {
+            lease,
+            reusable_until: Instant::now() + REUSE_FOR,
+            keys: 1,
+        });
         Ok(lease)
     }
 }

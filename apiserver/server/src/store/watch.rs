@@ -52,15 +52,23 @@ impl StoreWatch {
             progress_notify: true,
             ..Default::default()
         };
-        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        let create = WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(create)),
+        };
         // The queue is empty and its other end is in our hands.
         let _ = requests.try_send(create);
         let mut request = tonic::Request::new(tokio_stream::wrappers::ReceiverStream::new(queue));
         // A member cut off from its leader ends the stream instead of standing still.
-        request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
+        request
+            .metadata_mut()
+            .insert("hasleader", MetadataValue::from_static("true"));
         let mut client = WatchClient::new(channel).max_decoding_message_size(1 << 30);
         match client.watch(request).await {
-            Ok(response) => Ok(Self { requests, responses: response.into_inner(), endpoint }),
+            Ok(response) => Ok(Self {
+                requests,
+                responses: response.into_inner(),
+                endpoint,
+            }),
             Err(status) => {
                 store.abandon(endpoint);
                 Err(status.into())
@@ -70,8 +78,9 @@ impl StoreWatch {
 
     /// Asks the store to say how far this stream is; the answer arrives as [`WatchMessage::Progress`].
     pub(crate) fn request_progress(&self) {
-        let request =
-            WatchRequest { request_union: Some(RequestUnion::ProgressRequest(WatchProgressRequest {})) };
+        let request = WatchRequest {
+            request_union: Some(RequestUnion::ProgressRequest(WatchProgressRequest {})),
+        };
         // A full queue means that earlier requests still wait: their answer serves as well.
         let _ = self.requests.try_send(request);
     }
@@ -109,13 +118,21 @@ impl StoreWatch {
                 let Some(kv) = event.kv else { continue };
                 newest = newest.max(kv.mod_revision);
                 events.push(if event.r#type == EventType::Delete as i32 {
-                    StoreEvent::Delete { revision: kv.mod_revision, key: kv.key }
+                    StoreEvent::Delete {
+                        revision: kv.mod_revision,
+                        key: kv.key,
+                    }
                 } else {
-                    StoreEvent::Put { stored: store.codec.open(kv)? }
+                    StoreEvent::Put {
+                        stored: store.codec.open(kv)?,
+                    }
                 });
             }
             // Not the header's revision: a catching-up watch has events between the two still to come.
-            return Ok(WatchMessage::Events { events, revision: newest });
+            return Ok(WatchMessage::Events {
+                events,
+                revision: newest,
+            });
         }
     }
 }

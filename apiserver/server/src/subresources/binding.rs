@@ -7,7 +7,9 @@ use crate::http::Response;
 use crate::state::State;
 use crate::verbs::{Next, Ownership, Writer, change_object};
 use apiserver_core::options::{WriteKind, WriteOptions};
-use apiserver_core::{ApiError, FieldError, FieldPath, GroupResource, GroupVersionKind, Resource, status, tree};
+use apiserver_core::{
+    ApiError, FieldError, FieldPath, GroupResource, GroupVersionKind, Resource, status, tree,
+};
 use serde_json::{Value, json};
 
 fn kind() -> GroupVersionKind {
@@ -23,7 +25,9 @@ pub(super) async fn create(state: &State, pods: &Resource, call: &mut Call) -> R
 /// POST `bindings`: the pod is named by the body.
 pub(crate) async fn bind_by_body(state: &State, call: &mut Call) -> Result<Response, ApiError> {
     let registry = state.registry();
-    let pods = registry.lookup("", "v1", "pods").ok_or_else(ApiError::path_not_found)?;
+    let pods = registry
+        .lookup("", "v1", "pods")
+        .ok_or_else(ApiError::path_not_found)?;
     bind(state, pods, call, "").await
 }
 
@@ -31,16 +35,26 @@ async fn bind(state: &State, pods: &Resource, call: &mut Call, name: &str) -> Re
     let options = WriteOptions::from_query(call.query(), WriteKind::Create)?;
     let binding = call.decode_object(&kind(), options.field_validation)?;
     let given = tree::name(&binding).to_owned();
-    let name = if name.is_empty() { given.clone() } else { name.to_owned() };
+    let name = if name.is_empty() {
+        given.clone()
+    } else {
+        name.to_owned()
+    };
     if !given.is_empty() && given != name {
-        return Err(ApiError::bad_request("name in URL does not match name in Binding object"));
+        return Err(ApiError::bad_request(
+            "name in URL does not match name in Binding object",
+        ));
     }
     let node = tree::text(&binding, &["target", "name"]).to_owned();
     let target_kind = tree::text(&binding, &["target", "kind"]);
     let mut errors = Vec::new();
     if !matches!(target_kind, "" | "Node") {
         let path = FieldPath::new("target.kind");
-        errors.push(FieldError::not_supported(&path, target_kind, &["Node", "<empty>"]));
+        errors.push(FieldError::not_supported(
+            &path,
+            target_kind,
+            &["Node", "<empty>"],
+        ));
     }
     if node.is_empty() {
         errors.push(FieldError::required(&FieldPath::new("target.name"), ""));
@@ -56,7 +70,10 @@ async fn bind(state: &State, pods: &Resource, call: &mut Call, name: &str) -> Re
     let version = tree::resource_version(&binding).to_owned();
     let mut change = |current: Option<&Value>| {
         let current = current.ok_or_else(|| ApiError::not_found(&pods.group_resource(), &name))?;
-        Ok(Next { object: bound(current, &binding, &node, &uid, &version, &now)?, ownership: Ownership::Update })
+        Ok(Next {
+            object: bound(current, &binding, &node, &uid, &version, &now)?,
+            ownership: Ownership::Update,
+        })
     };
     change_object(state, pods, &mut writer, &namespace, &name, &mut change).await?;
     Ok(value_response(201, &status::success(201), call.accepted))
@@ -91,7 +108,9 @@ fn bound(
         ));
     }
     if tree::at(pod, &["metadata", "deletionTimestamp"]).is_some() {
-        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+        return conflict(format!(
+            "pod {name} is being deleted, cannot be assigned to a host"
+        ));
     }
     let assigned = tree::text(pod, &["spec", "nodeName"]);
     if !assigned.is_empty() {
@@ -107,7 +126,8 @@ fn bound(
             tree::set(&mut new, &["metadata", field, key], value);
         }
     }
-    let condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
+    let condition =
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
     let mut conditions: Vec<Value> = tree::list(pod, &["status", "conditions"])
         .iter()
         .filter(|condition| condition["type"] != "PodScheduled")

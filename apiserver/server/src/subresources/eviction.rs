@@ -22,7 +22,9 @@ pub(super) async fn create(state: &State, pods: &Resource, call: &mut Call) -> R
     let (namespace, name) = (call.info.namespace.clone(), call.info.name.clone());
     let given = tree::name(&eviction);
     if !given.is_empty() && given != name {
-        return Err(ApiError::bad_request("name in URL does not match name in Eviction object"));
+        return Err(ApiError::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
     }
     let mut delete_options = DeleteOptions::read("", tree::at(&eviction, &["deleteOptions"]))?;
     delete_options.dry_run |= options.dry_run;
@@ -33,7 +35,9 @@ pub(super) async fn create(state: &State, pods: &Resource, call: &mut Call) -> R
         spend_budget(state, &pod, &mut writer).await?;
     }
     // The pod that was looked at, and none that took its name since.
-    delete_options.precondition_uid.get_or_insert_with(|| tree::uid(&pod).to_owned());
+    delete_options
+        .precondition_uid
+        .get_or_insert_with(|| tree::uid(&pod).to_owned());
     writer.subresource.clear();
     delete_object(state, pods, &mut writer, &namespace, &name, &delete_options).await?;
     Ok(value_response(201, &status::success(201), call.accepted))
@@ -41,8 +45,10 @@ pub(super) async fn create(state: &State, pods: &Resource, call: &mut Call) -> R
 
 /// Pods that serve nobody: ended, never started, or going away already.
 fn ignores_budget(pod: &Value) -> bool {
-    matches!(tree::text(pod, &["status", "phase"]), "Succeeded" | "Failed" | "Pending")
-        || tree::at(pod, &["metadata", "deletionTimestamp"]).is_some()
+    matches!(
+        tree::text(pod, &["status", "phase"]),
+        "Succeeded" | "Failed" | "Pending"
+    ) || tree::at(pod, &["metadata", "deletionTimestamp"]).is_some()
 }
 
 fn is_ready(pod: &Value) -> bool {
@@ -53,28 +59,46 @@ fn is_ready(pod: &Value) -> bool {
 
 async fn spend_budget(state: &State, pod: &Value, writer: &mut Writer) -> Result<(), ApiError> {
     let registry = state.registry();
-    let Some(budgets) = registry.lookup("policy", "v1", "poddisruptionbudgets") else { return Ok(()) };
+    let Some(budgets) = registry.lookup("policy", "v1", "poddisruptionbudgets") else {
+        return Ok(());
+    };
     let cache = state.cache_of(budgets);
-    state.caches.fresh(&cache).await.map_err(|error| read_error(&error))?;
-    let filter = Filter { namespace: Some(tree::namespace(pod).to_owned()), ..Filter::default() };
+    state
+        .caches
+        .fresh(&cache)
+        .await
+        .map_err(|error| read_error(&error))?;
+    let filter = Filter {
+        namespace: Some(tree::namespace(pod).to_owned()),
+        ..Filter::default()
+    };
     let (entries, _) = cache.list(&filter);
-    let mut matching = entries.iter().map(|entry| convert(entry.value(), budgets)).filter(|budget| {
-        LabelSelector::from_object(tree::at(budget, &["spec", "selector"])).matches(pod)
-    });
-    let Some(budget) = matching.next() else { return Ok(()) };
+    let mut matching = entries
+        .iter()
+        .map(|entry| convert(entry.value(), budgets))
+        .filter(|budget| LabelSelector::from_object(tree::at(budget, &["spec", "selector"])).matches(pod));
+    let Some(budget) = matching.next() else {
+        return Ok(());
+    };
     if matching.next().is_some() {
         return Err(ApiError::internal(
             "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
         ));
     }
-    let (namespace, name) = (tree::namespace(&budget).to_owned(), tree::name(&budget).to_owned());
+    let (namespace, name) = (
+        tree::namespace(&budget).to_owned(),
+        tree::name(&budget).to_owned(),
+    );
     let (pod_name, now) = (tree::name(pod).to_owned(), writer.now_text());
     let ready = is_ready(pod);
     let mut change = |current: Option<&Value>| {
         let Some(budget) = current else {
             return Err(ApiError::not_found(&budgets.group_resource(), &name));
         };
-        Ok(Next { object: spent(budget, &pod_name, ready, &now)?, ownership: Ownership::Done })
+        Ok(Next {
+            object: spent(budget, &pod_name, ready, &now)?,
+            ownership: Ownership::Done,
+        })
     };
     let mut status_writer = writer.clone_without_warnings();
     status_writer.subresource = "status".to_owned();
@@ -109,7 +133,9 @@ fn spent(budget: &Value, pod: &str, ready: bool, now: &str) -> Result<Value, Api
         return Err(ApiError::internal("pdb disruptions allowed is negative"));
     }
     if tree::map(budget, &["status", "disruptedPods"]).is_some_and(|pods| pods.len() > MAX_DISRUPTED) {
-        return Err(ApiError::internal("DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+        return Err(ApiError::internal(
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        ));
     }
     if allowed == 0 {
         return Err(ApiError::disruption_budget(format!(

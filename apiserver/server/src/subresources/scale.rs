@@ -21,16 +21,33 @@ pub(super) async fn get(state: &State, resource: &Resource, call: &Call) -> Resu
     Ok(value_response(200, &scale_of(&object), call.accepted))
 }
 
-pub(super) async fn change(state: &State, resource: &Resource, call: &mut Call) -> Result<Response, ApiError> {
+pub(super) async fn change(
+    state: &State,
+    resource: &Resource,
+    call: &mut Call,
+) -> Result<Response, ApiError> {
     let patching = call.info.verb == "patch";
-    let write_kind = if patching { WriteKind::Patch } else { WriteKind::Update };
+    let write_kind = if patching {
+        WriteKind::Patch
+    } else {
+        WriteKind::Update
+    };
     let options = WriteOptions::from_query(call.query(), write_kind)?;
     let mut writer = Writer::of(call, &options);
     let view = writer.clone_without_warnings();
     let (namespace, name) = (call.info.namespace.clone(), call.info.name.clone());
-    let body = if patching { Value::Null } else { call.decode_object(&kind(), options.field_validation)? };
+    let body = if patching {
+        Value::Null
+    } else {
+        call.decode_object(&kind(), options.field_validation)?
+    };
     let patcher = if patching {
-        Some(Patcher::new(patch_type(&call.content_type(), resource)?, kind(), &call.body, &options))
+        Some(Patcher::new(
+            patch_type(&call.content_type(), resource)?,
+            kind(),
+            &call.body,
+            &options,
+        ))
     } else {
         None
     };
@@ -43,7 +60,10 @@ pub(super) async fn change(state: &State, resource: &Resource, call: &mut Call) 
             Some(patcher) => patcher.change(Some(&scale_of(current)), resource, &view, &mut warnings)?,
             None => body.clone(),
         };
-        Ok(Next { object: scaled(current, &scale, &name, resource)?, ownership: Ownership::Update })
+        Ok(Next {
+            object: scaled(current, &scale, &name, resource)?,
+            ownership: Ownership::Update,
+        })
     };
     let changed = change_object(state, resource, &mut writer, &namespace, &name, &mut change).await?;
     for warning in warnings.into_iter().chain(writer.warnings) {
@@ -62,7 +82,9 @@ fn scale_of(object: &Value) -> Value {
     // ReplicationControllers select by a plain map, the others by a selector object.
     let selector = match tree::at(object, &["spec", "selector"]) {
         None => String::new(),
-        Some(selector) if selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some() => {
+        Some(selector)
+            if selector.get("matchLabels").is_some() || selector.get("matchExpressions").is_some() =>
+        {
             selector_text(&LabelSelector::from_object(Some(selector)))
         }
         Some(selector) => selector_text(&LabelSelector::from_map(selector)),
@@ -94,7 +116,12 @@ fn selector_text(selector: &LabelSelector) -> String {
             Operator::LessThan => format!("{key}<{values}"),
         }
     };
-    selector.requirements.iter().map(requirement).collect::<Vec<_>>().join(",")
+    selector
+        .requirements
+        .iter()
+        .map(requirement)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn scaled(current: &Value, scale: &Value, name: &str, resource: &Resource) -> Result<Value, ApiError> {
@@ -118,7 +145,10 @@ fn scaled(current: &Value, scale: &Value, name: &str, resource: &Resource) -> Re
         return Err(ApiError::conflict(
             &resource.group_resource(),
             name,
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", tree::uid(current)),
+            format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                tree::uid(current)
+            ),
         ));
     }
     let mut new = current.clone();

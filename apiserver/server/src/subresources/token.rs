@@ -19,7 +19,11 @@ const MAX_SECONDS: i64 = 1 << 32;
 const WARN_ONLY_SECONDS: i64 = 3607;
 const EXTENDED_SECONDS: i64 = 365 * 24 * 3600;
 
-pub(super) async fn create(state: &State, accounts: &Resource, call: &mut Call) -> Result<Response, ApiError> {
+pub(super) async fn create(
+    state: &State,
+    accounts: &Resource,
+    call: &mut Call,
+) -> Result<Response, ApiError> {
     let options = WriteOptions::from_query(call.query(), WriteKind::Create)?;
     let kind = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
     let mut request = call.decode_object(&kind, options.field_validation)?;
@@ -29,13 +33,26 @@ pub(super) async fn create(state: &State, accounts: &Resource, call: &mut Call) 
     let path = FieldPath::new("spec.expirationSeconds");
     let mut errors = Vec::new();
     if seconds < MIN_SECONDS {
-        errors.push(FieldError::invalid(&path, seconds, "may not specify a duration less than 10 minutes"));
+        errors.push(FieldError::invalid(
+            &path,
+            seconds,
+            "may not specify a duration less than 10 minutes",
+        ));
     }
     if seconds > MAX_SECONDS {
-        errors.push(FieldError::invalid(&path, seconds, "may not specify a duration larger than 2^32 seconds"));
+        errors.push(FieldError::invalid(
+            &path,
+            seconds,
+            "may not specify a duration larger than 2^32 seconds",
+        ));
     }
     if !errors.is_empty() {
-        return Err(ApiError::invalid("authentication.k8s.io", "TokenRequest", &name, &errors));
+        return Err(ApiError::invalid(
+            "authentication.k8s.io",
+            "TokenRequest",
+            &name,
+            &errors,
+        ));
     }
     let mut audiences: Vec<String> = tree::list(&request, &["spec", "audiences"])
         .iter()
@@ -46,7 +63,10 @@ pub(super) async fn create(state: &State, accounts: &Resource, call: &mut Call) 
     }
     let mut private = PrivateClaims {
         namespace: namespace.clone(),
-        serviceaccount: ObjectRef { name: name.clone(), uid: tree::uid(&account).to_owned() },
+        serviceaccount: ObjectRef {
+            name: name.clone(),
+            uid: tree::uid(&account).to_owned(),
+        },
         ..PrivateClaims::default()
     };
     bind(state, &request, &namespace, &name, &mut private).await?;
@@ -91,28 +111,44 @@ async fn bind(
     account: &str,
     private: &mut PrivateClaims,
 ) -> Result<(), ApiError> {
-    let Some(bound) = tree::at(request, &["spec", "boundObjectRef"]) else { return Ok(()) };
-    let (kind, name, uid) = (tree::text(bound, &["kind"]), tree::text(bound, &["name"]), tree::text(bound, &["uid"]));
+    let Some(bound) = tree::at(request, &["spec", "boundObjectRef"]) else {
+        return Ok(());
+    };
+    let (kind, name, uid) = (
+        tree::text(bound, &["kind"]),
+        tree::text(bound, &["name"]),
+        tree::text(bound, &["uid"]),
+    );
     let (plural, within) = match (tree::text(bound, &["apiVersion"]), kind) {
         ("v1", "Pod") => ("pods", namespace),
         ("v1", "Secret") => ("secrets", namespace),
         ("v1", "Node") => ("nodes", ""),
         (version, kind) => {
-            return Err(ApiError::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}")));
+            return Err(ApiError::bad_request(format!(
+                "cannot bind token to object of type {version}, Kind={kind}"
+            )));
         }
     };
     let registry = state.registry();
-    let resource = registry.lookup("", "v1", plural).ok_or_else(ApiError::path_not_found)?;
+    let resource = registry
+        .lookup("", "v1", plural)
+        .ok_or_else(ApiError::path_not_found)?;
     let object = fetch(state, resource, within, name).await?;
     if !uid.is_empty() && uid != tree::uid(&object) {
         return Err(ApiError::conflict(
             &resource.group_resource(),
             name,
-            format!("the UID in the bound object reference ({uid}) does not match the UID in record ({}). The object \
-                     might have been deleted and then recreated", tree::uid(&object)),
+            format!(
+                "the UID in the bound object reference ({uid}) does not match the UID in record ({}). The object \
+                     might have been deleted and then recreated",
+                tree::uid(&object)
+            ),
         ));
     }
-    let reference = ObjectRef { name: name.to_owned(), uid: tree::uid(&object).to_owned() };
+    let reference = ObjectRef {
+        name: name.to_owned(),
+        uid: tree::uid(&object).to_owned(),
+    };
     match plural {
         "pods" => {
             if tree::text(&object, &["spec", "serviceAccountName"]) != account {
@@ -124,7 +160,10 @@ async fn bind(
             if let (false, Some(nodes)) = (node.is_empty(), registry.lookup("", "v1", "nodes"))
                 && let Ok(found) = fetch(state, nodes, "", node).await
             {
-                private.node = Some(ObjectRef { name: node.to_owned(), uid: tree::uid(&found).to_owned() });
+                private.node = Some(ObjectRef {
+                    name: node.to_owned(),
+                    uid: tree::uid(&found).to_owned(),
+                });
             }
             private.pod = Some(reference);
         }

@@ -15,12 +15,24 @@ use serde_json::Value;
 /// Tries for a generated name that is free; upstream's RetryGenerateName.
 const NAME_ATTEMPTS: usize = 8;
 
-pub(crate) async fn create(state: &State, resource: &Resource, call: &mut Call) -> Result<Response, ApiError> {
+pub(crate) async fn create(
+    state: &State,
+    resource: &Resource,
+    call: &mut Call,
+) -> Result<Response, ApiError> {
     let options = WriteOptions::from_query(call.query(), WriteKind::Create)?;
     let object = call.decode_object(&resource.gvk(), options.field_validation)?;
     let mut writer = Writer::of(call, &options);
     let namespace = call.info.namespace.clone();
-    let created = create_object(state, resource, &mut writer, &namespace, object, Ownership::Update).await?;
+    let created = create_object(
+        state,
+        resource,
+        &mut writer,
+        &namespace,
+        object,
+        Ownership::Update,
+    )
+    .await?;
     call.warnings.append(&mut writer.warnings);
     object_response(call, resource, 201, &created)
 }
@@ -40,7 +52,12 @@ pub(crate) async fn create_object(
     for _ in 0..NAME_ATTEMPTS {
         let mut random = [0_u8; 5];
         state.env.random.fill(&mut random);
-        let creation = metadata::Creation { uid: &uid, now: &now, random, namespace };
+        let creation = metadata::Creation {
+            uid: &uid,
+            now: &now,
+            random,
+            namespace,
+        };
         let mut new = object.clone();
         metadata::begin_create(&mut new, resource, &creation)?;
         resource.strategy.default(&mut new);
@@ -65,13 +82,19 @@ pub(crate) async fn create_object(
             };
         }
         let lease = match resource.gvr.resource.as_str() {
-            "events" if !resource.custom => {
-                state.event_leases.lease(&state.store).await.map_err(|error| store_error(&error))?
-            }
+            "events" if !resource.custom => state
+                .event_leases
+                .lease(&state.store)
+                .await
+                .map_err(|error| store_error(&error))?,
             _ => 0,
         };
         let bytes = to_storage(&new, resource);
-        let written = state.store.put(&key, &bytes, 0, lease).await.map_err(|error| store_error(&error));
+        let written = state
+            .store
+            .put(&key, &bytes, 0, lease)
+            .await
+            .map_err(|error| store_error(&error));
         match written {
             Ok(Put::Done { revision }) => {
                 set_resource_version(&mut new, revision);

@@ -24,9 +24,19 @@ pub(crate) enum Deleted {
     Waiting(Value),
 }
 
-pub(crate) async fn delete(state: &State, resource: &Resource, call: &mut Call) -> Result<Response, ApiError> {
+pub(crate) async fn delete(
+    state: &State,
+    resource: &Resource,
+    call: &mut Call,
+) -> Result<Response, ApiError> {
     let options = delete_options(call)?;
-    let mut writer = Writer::of(call, &WriteOptions { dry_run: options.dry_run, ..WriteOptions::default() });
+    let mut writer = Writer::of(
+        call,
+        &WriteOptions {
+            dry_run: options.dry_run,
+            ..WriteOptions::default()
+        },
+    );
     let (namespace, name) = (call.info.namespace.clone(), call.info.name.clone());
     let deleted = delete_object(state, resource, &mut writer, &namespace, &name, &options).await?;
     call.warnings.append(&mut writer.warnings);
@@ -45,12 +55,20 @@ fn returns_object(resource: &Resource) -> bool {
     resource.gvr.group.is_empty()
         && matches!(
             resource.gvr.resource.as_str(),
-            "pods" | "services" | "serviceaccounts" | "persistentvolumes" | "persistentvolumeclaims" | "podtemplates"
+            "pods"
+                | "services"
+                | "serviceaccounts"
+                | "persistentvolumes"
+                | "persistentvolumeclaims"
+                | "podtemplates"
                 | "resourcequotas"
         )
         || resource.gvr.resource == "podsecuritypolicies"
         || (resource.gvr.group == "storage.k8s.io"
-            && matches!(resource.gvr.resource.as_str(), "storageclasses" | "csinodes" | "csidrivers" | "volumeattachments"))
+            && matches!(
+                resource.gvr.resource.as_str(),
+                "storageclasses" | "csinodes" | "csidrivers" | "volumeattachments"
+            ))
 }
 
 /// From the body if there is one, else from the query.
@@ -67,7 +85,12 @@ pub(super) fn delete_options(call: &Call) -> Result<DeleteOptions, ApiError> {
     {
         expected = GroupVersionKind::from_api_version(version, "DeleteOptions");
     }
-    let decoded = decode_body(&call.content_type(), &call.body, &expected, FieldValidation::Ignore)?;
+    let decoded = decode_body(
+        &call.content_type(),
+        &call.body,
+        &expected,
+        FieldValidation::Ignore,
+    )?;
     DeleteOptions::read(call.query(), Some(&decoded.value))
 }
 
@@ -90,7 +113,12 @@ pub(crate) async fn delete_object(
             DeletionOutcome::Remove(last) if writer.dry_run => return Ok(Deleted::Removed(last)),
             DeletionOutcome::Update(new) if writer.dry_run => return Ok(Deleted::Waiting(new)),
             DeletionOutcome::Remove(mut last) => {
-                match state.store.delete(&key, revision).await.map_err(|error| store_error(&error))? {
+                match state
+                    .store
+                    .delete(&key, revision)
+                    .await
+                    .map_err(|error| store_error(&error))?
+                {
                     Put::Done { revision } => {
                         set_resource_version(&mut last, revision);
                         crate::services::give_back(state, resource, None, &old).await;

@@ -18,11 +18,26 @@ pub(crate) async fn delete_collection(
 ) -> Result<Response, ApiError> {
     let selected = ListOptions::from_query(call.query())?;
     let options = delete_options(call)?;
-    let mut writer = Writer::of(call, &WriteOptions { dry_run: options.dry_run, ..WriteOptions::default() });
+    let mut writer = Writer::of(
+        call,
+        &WriteOptions {
+            dry_run: options.dry_run,
+            ..WriteOptions::default()
+        },
+    );
     let listed = list_entries(state, resource, &call.info.namespace, &call.info.name, &selected).await?;
     let mut items = Vec::with_capacity(listed.entries.len());
     for entry in &listed.entries {
-        match delete_object(state, resource, &mut writer, &entry.namespace, &entry.name, &options).await {
+        match delete_object(
+            state,
+            resource,
+            &mut writer,
+            &entry.namespace,
+            &entry.name,
+            &options,
+        )
+        .await
+        {
             Ok(Deleted::Removed(_) | Deleted::Waiting(_)) => items.push(convert(entry.value(), resource)),
             // Gone already: as wanted.
             Err(error) if error.code == 404 => {}

@@ -13,7 +13,8 @@ use std::time::Duration;
 pub(super) const WAIT_FOR_REVISION: Duration = Duration::from_secs(3);
 
 pub(crate) async fn get(state: &State, resource: &Resource, call: &Call) -> Result<Response, ApiError> {
-    let wanted = apiserver_core::request_info::query_value(call.query(), "resourceVersion").unwrap_or_default();
+    let wanted =
+        apiserver_core::request_info::query_value(call.query(), "resourceVersion").unwrap_or_default();
     let (namespace, name) = (&call.info.namespace, &call.info.name);
     let missing = || ApiError::not_found(&resource.group_resource(), name);
     let at_least = match of_get(&wanted)? {
@@ -23,23 +24,43 @@ pub(crate) async fn get(state: &State, resource: &Resource, call: &Call) -> Resu
     };
     let (json, value) = match at_least {
         None => {
-            let (stored, _) =
-                state.store.get(&resource.key(namespace, name)).await.map_err(|error| store_error(&error))?;
+            let (stored, _) = state
+                .store
+                .get(&resource.key(namespace, name))
+                .await
+                .map_err(|error| store_error(&error))?;
             let stored = stored.ok_or_else(missing)?;
             if is_plain(call, resource) {
-                (Some(crate::cache::with_resource_version(&stored.value, stored.mod_revision)), None)
+                (
+                    Some(crate::cache::with_resource_version(
+                        &stored.value,
+                        stored.mod_revision,
+                    )),
+                    None,
+                )
             } else {
                 (None, Some(parse(&stored)?))
             }
         }
         Some(revision) => {
             let cache = state.cache_of(resource);
-            state.caches.ready(&cache).await.map_err(|error| read_error(&error.into()))?;
-            cache.wait_until(revision, WAIT_FOR_REVISION).await.map_err(|error| read_error(&error.into()))?;
+            state
+                .caches
+                .ready(&cache)
+                .await
+                .map_err(|error| read_error(&error.into()))?;
+            cache
+                .wait_until(revision, WAIT_FOR_REVISION)
+                .await
+                .map_err(|error| read_error(&error.into()))?;
             let key = resource.key(namespace, name);
             let key = key.strip_prefix(&cache.prefix).unwrap_or(&key);
             let entry = cache.get(key).ok_or_else(missing)?;
-            if is_plain(call, resource) { (Some(entry.json.clone()), None) } else { (None, Some(entry.value())) }
+            if is_plain(call, resource) {
+                (Some(entry.json.clone()), None)
+            } else {
+                (None, Some(entry.value()))
+            }
         }
     };
     if let Some(json) = json {

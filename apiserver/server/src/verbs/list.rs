@@ -48,7 +48,16 @@ pub(super) async fn list_entries(
         let token = ContinueToken::decode(&options.continue_token).map_err(ApiError::bad_request)?;
         // -1: the first page's revision is gone, and the client goes on with what is there now.
         let revision = token.resource_version.max(0);
-        return from_store(state, resource, &filter, &prefix, &token.start_key, revision, limit).await;
+        return from_store(
+            state,
+            resource,
+            &filter,
+            &prefix,
+            &token.start_key,
+            revision,
+            limit,
+        )
+        .await;
     }
     let cache = state.cache_of(resource);
     match of_list(options)? {
@@ -56,16 +65,31 @@ pub(super) async fn list_entries(
             let revision = i64::try_from(revision).unwrap_or(i64::MAX);
             return from_store(state, resource, &filter, &prefix, "", revision, limit).await;
         }
-        ReadAt::MostRecent => state.caches.fresh(&cache).await.map_err(|error| read_error(&error))?,
+        ReadAt::MostRecent => state
+            .caches
+            .fresh(&cache)
+            .await
+            .map_err(|error| read_error(&error))?,
         ReadAt::Any => {
-            state.caches.ready(&cache).await.map_err(|error| read_error(&error.into()))?;
+            state
+                .caches
+                .ready(&cache)
+                .await
+                .map_err(|error| read_error(&error.into()))?;
             // Any state will do, so all of it comes at once, from here.
             return Ok(from_cache(&cache, &filter, &prefix, 0));
         }
         ReadAt::NotOlderThan(revision) => {
             let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-            state.caches.ready(&cache).await.map_err(|error| read_error(&error.into()))?;
-            cache.wait_until(revision, WAIT_FOR_REVISION).await.map_err(|error| read_error(&error.into()))?;
+            state
+                .caches
+                .ready(&cache)
+                .await
+                .map_err(|error| read_error(&error.into()))?;
+            cache
+                .wait_until(revision, WAIT_FOR_REVISION)
+                .await
+                .map_err(|error| read_error(&error.into()))?;
         }
     }
     Ok(from_cache(&cache, &filter, &prefix, limit))
@@ -74,15 +98,29 @@ pub(super) async fn list_entries(
 fn from_cache(cache: &WatchCache, filter: &Filter, prefix: &str, limit: usize) -> Listed {
     let (mut entries, revision) = cache.list(filter);
     if limit == 0 || entries.len() <= limit {
-        return Listed { entries, revision, continue_token: None, remaining: None };
+        return Listed {
+            entries,
+            revision,
+            continue_token: None,
+            remaining: None,
+        };
     }
     let remaining = entries.len() - limit;
     entries.truncate(limit);
-    let start_key = entries.last().map(|entry| after(&cache.prefix, prefix, &entry.key)).unwrap_or_default();
+    let start_key = entries
+        .last()
+        .map(|entry| after(&cache.prefix, prefix, &entry.key))
+        .unwrap_or_default();
     Listed {
         entries,
         revision,
-        continue_token: Some(ContinueToken { resource_version: revision, start_key }.encode()),
+        continue_token: Some(
+            ContinueToken {
+                resource_version: revision,
+                start_key,
+            }
+            .encode(),
+        ),
         // Nobody knows how many of the rest match a selector without reading them; upstream doesn't say either.
         remaining: (!filter.selects()).then(|| i64::try_from(remaining).unwrap_or(i64::MAX)),
     }
@@ -113,7 +151,9 @@ async fn from_store(
     loop {
         let want = match (limit, filter.selects()) {
             (0, _) | (_, true) => STORE_PAGE,
-            (limit, false) => i64::try_from(limit - entries.len()).unwrap_or(STORE_PAGE).min(STORE_PAGE),
+            (limit, false) => i64::try_from(limit - entries.len())
+                .unwrap_or(STORE_PAGE)
+                .min(STORE_PAGE),
         };
         let page = state
             .store
@@ -129,7 +169,9 @@ async fn from_store(
             next = [&stored.key[..], b"\0"].concat();
             let key = String::from_utf8_lossy(&stored.key);
             let key = key.strip_prefix(&all).unwrap_or(&key).to_owned();
-            let Some(entry) = Entry::decode(key, &stored.value, stored.mod_revision, &fields_of) else { continue };
+            let Some(entry) = Entry::decode(key, &stored.value, stored.mod_revision, &fields_of) else {
+                continue;
+            };
             if filter.matches(&entry) {
                 entries.push(Arc::new(entry));
             }
@@ -140,7 +182,12 @@ async fn from_store(
         }
         let full = limit > 0 && entries.len() >= limit;
         if left <= 0 || count == 0 {
-            return Ok(Listed { entries, revision: pinned, continue_token: None, remaining: None });
+            return Ok(Listed {
+                entries,
+                revision: pinned,
+                continue_token: None,
+                remaining: None,
+            });
         }
         if full {
             let start_key = String::from_utf8_lossy(&next);
@@ -148,7 +195,13 @@ async fn from_store(
             return Ok(Listed {
                 entries,
                 revision: pinned,
-                continue_token: Some(ContinueToken { resource_version: pinned, start_key }.encode()),
+                continue_token: Some(
+                    ContinueToken {
+                        resource_version: pinned,
+                        start_key,
+                    }
+                    .encode(),
+                ),
                 remaining: (!filter.selects()).then_some(left),
             });
         }
@@ -159,13 +212,14 @@ fn list_error(error: &StoreError, revision: i64, start: &str) -> ApiError {
     match error {
         // The client may go on with an inconsistent list.
         StoreError::Compacted if !start.is_empty() => {
-            let token = ContinueToken { resource_version: -1, start_key: start.to_owned() };
+            let token = ContinueToken {
+                resource_version: -1,
+                start_key: start.to_owned(),
+            };
             ApiError::expired_continue(token.encode())
         }
         StoreError::Compacted => ApiError::expired_list(),
-        StoreError::Future => {
-            ApiError::resource_version_too_large(u64::try_from(revision).unwrap_or(0), 0)
-        }
+        StoreError::Future => ApiError::resource_version_too_large(u64::try_from(revision).unwrap_or(0), 0),
         other => store_error(other),
     }
 }
@@ -184,7 +238,13 @@ fn render(call: &Call, resource: &Resource, listed: &Listed) -> Result<Response,
             resource.list_kind,
             resource.api_version()
         );
-        let size = head.len() + 3 + listed.entries.iter().map(|entry| entry.json.len() + 1).sum::<usize>();
+        let size = head.len()
+            + 3
+            + listed
+                .entries
+                .iter()
+                .map(|entry| entry.json.len() + 1)
+                .sum::<usize>();
         let mut body = Vec::with_capacity(size);
         body.extend_from_slice(head.as_bytes());
         for (index, entry) in listed.entries.iter().enumerate() {
@@ -202,11 +262,12 @@ fn render(call: &Call, resource: &Resource, listed: &Listed) -> Result<Response,
         .map(|entry| convert(entry.value(), resource))
         .collect::<Vec<Value>>();
     let value = match call.accepted.view {
-        View::Table(version) => {
-            table(resource, &items, metadata, table_options(call, version)?)
-        }
+        View::Table(version) => table(resource, &items, metadata, table_options(call, version)?),
         View::PartialMetadata(version) => {
-            let items: Vec<Value> = items.iter().map(|item| crate::front::partial(item, version)).collect();
+            let items: Vec<Value> = items
+                .iter()
+                .map(|item| crate::front::partial(item, version))
+                .collect();
             json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"),
                 "metadata": metadata, "items": items})
         }

@@ -62,8 +62,11 @@ pub(crate) async fn fetch_for_update(
     namespace: &str,
     name: &str,
 ) -> Result<Option<(Value, i64, i64)>, ApiError> {
-    let (stored, _) =
-        state.store.get(&resource.key(namespace, name)).await.map_err(|error| store_error(&error))?;
+    let (stored, _) = state
+        .store
+        .get(&resource.key(namespace, name))
+        .await
+        .map_err(|error| store_error(&error))?;
     let Some(stored) = stored else { return Ok(None) };
     let value = convert(parse(&stored)?, resource);
     Ok(Some((value, stored.mod_revision, stored.lease)))

@@ -12,7 +12,11 @@ use serde_json::Value;
 
 pub(crate) async fn patch(state: &State, resource: &Resource, call: &mut Call) -> Result<Response, ApiError> {
     let kind = patch_type(&call.content_type(), resource)?;
-    let write_kind = if kind == PatchType::Apply { WriteKind::Apply } else { WriteKind::Patch };
+    let write_kind = if kind == PatchType::Apply {
+        WriteKind::Apply
+    } else {
+        WriteKind::Patch
+    };
     let options = WriteOptions::from_query(call.query(), write_kind)?;
     let mut writer = Writer::of(call, &options);
     let view = writer.clone_without_warnings();
@@ -31,7 +35,11 @@ pub(crate) async fn patch(state: &State, resource: &Resource, call: &mut Call) -
         if current.is_none() {
             set_name(&mut object, &name)?;
         }
-        let ownership = if kind == PatchType::Apply { Ownership::Done } else { Ownership::Update };
+        let ownership = if kind == PatchType::Apply {
+            Ownership::Done
+        } else {
+            Ownership::Update
+        };
         Ok(Next { object, ownership })
     };
     let changed = change_object(state, resource, &mut writer, &namespace, &name, &mut change).await?;

@@ -30,7 +30,11 @@ pub(super) fn filter(
         .requirements
         .iter()
         .map(|requirement| {
-            (stored_field(resource, &requirement.field), requirement.value.clone(), requirement.negated)
+            (
+                stored_field(resource, &requirement.field),
+                requirement.value.clone(),
+                requirement.negated,
+            )
         })
         .collect();
     let fields = (!requirements.is_empty()).then(|| {

@@ -10,10 +10,16 @@ use serde_json::{Value, json};
 /// # Errors
 /// 400 for an unknown `includeObject`.
 pub(crate) fn table_options(call: &Call, version: &'static str) -> Result<TableOptions, ApiError> {
-    let include = apiserver_core::request_info::query_value(call.query(), "includeObject").unwrap_or_default();
+    let include =
+        apiserver_core::request_info::query_value(call.query(), "includeObject").unwrap_or_default();
     let include = IncludeObject::parse(&include)
         .ok_or_else(|| ApiError::bad_request(format!("unrecognized includeObject value: {include:?}")))?;
-    Ok(TableOptions { include, headers: true, version, now: call.now })
+    Ok(TableOptions {
+        include,
+        headers: true,
+        version,
+        now: call.now,
+    })
 }
 
 /// A `Table` of objects under the list's `metadata`.

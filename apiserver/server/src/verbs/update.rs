@@ -8,7 +8,11 @@ use apiserver_core::options::{WriteKind, WriteOptions};
 use apiserver_core::{ApiError, Resource, tree};
 use serde_json::Value;
 
-pub(crate) async fn update(state: &State, resource: &Resource, call: &mut Call) -> Result<Response, ApiError> {
+pub(crate) async fn update(
+    state: &State,
+    resource: &Resource,
+    call: &mut Call,
+) -> Result<Response, ApiError> {
     let options = WriteOptions::from_query(call.query(), WriteKind::Update)?;
     let object = call.decode_object(&resource.gvk(), options.field_validation)?;
     let mut writer = Writer::of(call, &options);
@@ -42,7 +46,10 @@ pub(crate) async fn update_object(
         if current.is_none() && !(may_create && tree::resource_version(&object).is_empty()) {
             return Err(ApiError::not_found(&group_resource, name));
         }
-        Ok(Next { object: object.clone(), ownership: Ownership::Update })
+        Ok(Next {
+            object: object.clone(),
+            ownership: Ownership::Update,
+        })
     };
     change_object(state, resource, writer, namespace, name, &mut change).await
 }

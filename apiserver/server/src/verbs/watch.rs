@@ -44,7 +44,10 @@ pub(crate) async fn watch(state: &State, resource: &Arc<Resource>, call: Call) -
         Ok(opened) => opened,
         // A watch that can't start says so inside the stream, as upstream: clients relist on a 410 there.
         Err(error) if error.code == 410 => {
-            let line = watch_line("ERROR", &serde_json::to_vec(&error.to_status()).unwrap_or_default());
+            let line = watch_line(
+                "ERROR",
+                &serde_json::to_vec(&error.to_status()).unwrap_or_default(),
+            );
             return Ok(response(futures::stream::iter([Ok(line)]), encoding));
         }
         Err(error) => return Err(error),
@@ -68,7 +71,9 @@ pub(crate) async fn watch(state: &State, resource: &Arc<Resource>, call: Call) -
         skip_to,
         seen: subscription.revision,
         deadline: now + timeout,
-        next_bookmark: options.allow_watch_bookmarks.then(|| now + BOOKMARK_INTERVAL.min(bookmark_at(timeout))),
+        next_bookmark: options
+            .allow_watch_bookmarks
+            .then(|| now + BOOKMARK_INTERVAL.min(bookmark_at(timeout))),
         cancel: state.cancel.clone(),
         ended: false,
     };
@@ -79,9 +84,12 @@ pub(crate) async fn watch(state: &State, resource: &Arc<Resource>, call: Call) -
         let line = stream.view.bookmark(subscription.revision, true);
         stream.lines.push_back(line);
     }
-    Ok(response(futures::stream::unfold(stream, |mut stream| async move {
-        stream.next_chunk().await.map(|chunk| (Ok(chunk), stream))
-    }), encoding))
+    Ok(response(
+        futures::stream::unfold(stream, |mut stream| async move {
+            stream.next_chunk().await.map(|chunk| (Ok(chunk), stream))
+        }),
+        encoding,
+    ))
 }
 
 fn bookmark_at(timeout: Duration) -> Duration {
@@ -99,7 +107,9 @@ fn response(
         Encoding::Yaml => "application/yaml",
         Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
     };
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -115,11 +125,18 @@ async fn open(
     state.caches.ready(cache).await.map_err(failed)?;
     match (from, options.send_initial_events) {
         (WatchFrom::MostRecent, _) => {
-            state.caches.fresh(cache).await.map_err(|error| read_error(&error))?;
+            state
+                .caches
+                .fresh(cache)
+                .await
+                .map_err(|error| read_error(&error))?;
         }
         (WatchFrom::After(revision), Some(true)) => {
             let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-            cache.wait_until(revision, super::get::WAIT_FOR_REVISION).await.map_err(failed)?;
+            cache
+                .wait_until(revision, super::get::WAIT_FOR_REVISION)
+                .await
+                .map_err(failed)?;
         }
         _ => {}
     }

@@ -136,7 +136,8 @@ pub(crate) async fn change_object(
     for _ in 0..ATTEMPTS {
         let Some((old, revision, lease)) = fetch_for_update(state, resource, namespace, name).await? else {
             let next = change.next(None)?;
-            match super::create_object(state, resource, writer, namespace, next.object, next.ownership).await {
+            match super::create_object(state, resource, writer, namespace, next.object, next.ownership).await
+            {
                 // Somebody else created it meanwhile: change that.
                 Err(error) if error.reason == apiserver_core::Reason::AlreadyExists => continue,
                 done => return done.map(Changed::Created),
@@ -148,7 +149,12 @@ pub(crate) async fn change_object(
             if writer.dry_run {
                 return Ok(Changed::Removed(new));
             }
-            match state.store.delete(&key, revision).await.map_err(|error| store_error(&error))? {
+            match state
+                .store
+                .delete(&key, revision)
+                .await
+                .map_err(|error| store_error(&error))?
+            {
                 Put::Done { revision } => {
                     set_resource_version(&mut new, revision);
                     services::give_back(state, resource, None, &old).await;
@@ -165,7 +171,12 @@ pub(crate) async fn change_object(
             return Ok(Changed::Updated(new));
         }
         let bytes = to_storage(&new, resource);
-        match state.store.put(&key, &bytes, revision, lease).await.map_err(|error| store_error(&error))? {
+        match state
+            .store
+            .put(&key, &bytes, revision, lease)
+            .await
+            .map_err(|error| store_error(&error))?
+        {
             Put::Done { revision } => {
                 set_resource_version(&mut new, revision);
                 services::give_back(state, resource, Some(&new), &old).await;
@@ -185,13 +196,18 @@ async fn prepare(
     next: Next,
     old: &Value,
 ) -> Result<(Value, Reserved), ApiError> {
-    let Next { object: mut new, ownership } = next;
+    let Next {
+        object: mut new,
+        ownership,
+    } = next;
     metadata::begin_update(&mut new, old, resource)?;
     resource.strategy.default(&mut new);
     if writer.subresource.is_empty() {
         resource.strategy.prepare_for_update(&mut new, old);
     } else {
-        resource.strategy.prepare_for_subresource_update(&writer.subresource, &mut new, old);
+        resource
+            .strategy
+            .prepare_for_subresource_update(&writer.subresource, &mut new, old);
     }
     if ownership == Ownership::Update {
         crate::ownership::update(&mut new, Some(old), resource, writer);
@@ -206,7 +222,9 @@ async fn prepare(
         reserved.release(state).await;
         return Err(error);
     }
-    writer.warnings.extend(resource.strategy.warnings(&new, Some(old)));
+    writer
+        .warnings
+        .extend(resource.strategy.warnings(&new, Some(old)));
     Ok((new, reserved))
 }
 

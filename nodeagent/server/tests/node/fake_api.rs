@@ -35,7 +35,9 @@ impl FakeApi {
             state: Arc::default(),
             events: broadcast::channel(4096).0,
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let served = api.clone();
         tokio::spawn(async move {
@@ -84,7 +86,9 @@ impl FakeApi {
 
     pub fn delete(&self, path: &str) {
         let mut state = self.state.lock().expect("state");
-        let Some(mut object) = state.objects.remove(path) else { return };
+        let Some(mut object) = state.objects.remove(path) else {
+            return;
+        };
         state.version += 1;
         object["metadata"]["resourceVersion"] = json!(state.version.to_string());
         self.tell(&mut state, path, "DELETED", &object);
@@ -92,7 +96,9 @@ impl FakeApi {
 
     fn tell(&self, state: &mut State, path: &str, kind: &str, object: &Value) {
         let event = json!({"type": kind, "object": object});
-        state.history.push((state.version, path.to_owned(), event.clone()));
+        state
+            .history
+            .push((state.version, path.to_owned(), event.clone()));
         let _ = self.events.send((state.version, path.to_owned(), event));
     }
 
@@ -107,7 +113,9 @@ impl FakeApi {
         }
         match method {
             Method::GET if is_collection(&path) => self.list_answer(&path),
-            Method::GET => self.get(&path).map_or_else(|| not_found(&path), |o| reply(200, &o)),
+            Method::GET => self
+                .get(&path)
+                .map_or_else(|| not_found(&path), |o| reply(200, &o)),
             Method::POST if path.ends_with("/token") => reply(
                 201,
                 &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
@@ -115,7 +123,10 @@ impl FakeApi {
                     "status": {"token": "a-token", "expirationTimestamp": "2036-01-01T00:00:00Z"}}),
             ),
             Method::POST => {
-                let name = body["metadata"]["name"].as_str().unwrap_or("generated").to_owned();
+                let name = body["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or("generated")
+                    .to_owned();
                 reply(201, &self.put(&format!("{path}/{name}"), body))
             }
             Method::PUT => self.replace(&path, body),
@@ -134,7 +145,9 @@ impl FakeApi {
     fn replace(&self, path: &str, mut body: Value) -> Response<Body> {
         let subresource = path.strip_suffix("/status");
         let path = subresource.unwrap_or(path);
-        let Some(old) = self.get(path) else { return not_found(path) };
+        let Some(old) = self.get(path) else {
+            return not_found(path);
+        };
         if body["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"] {
             return status(409, "Conflict", path);
         }
@@ -148,7 +161,9 @@ impl FakeApi {
 
     /// Pods go gracefully, as the API server has it: first a time stamp, then, by grace 0, for real.
     fn delete_answer(&self, path: &str, body: &Value) -> Response<Body> {
-        let Some(mut object) = self.get(path) else { return not_found(path) };
+        let Some(mut object) = self.get(path) else {
+            return not_found(path);
+        };
         let grace = body["gracePeriodSeconds"].as_i64().unwrap_or(0);
         if path.contains("/pods/") && grace > 0 {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
@@ -220,11 +235,14 @@ impl FakeApi {
 
 /// `/api/v1/pods` selects pods of all namespaces.
 fn selects(collection: &str, object: &str) -> bool {
-    let Some((parent, _)) = object.rsplit_once('/') else { return false };
+    let Some((parent, _)) = object.rsplit_once('/') else {
+        return false;
+    };
     if parent == collection {
         return true;
     }
-    let (Some((group, resource)), Some((prefix, kind))) = (collection.rsplit_once('/'), parent.rsplit_once('/'))
+    let (Some((group, resource)), Some((prefix, kind))) =
+        (collection.rsplit_once('/'), parent.rsplit_once('/'))
     else {
         return false;
     };
@@ -233,7 +251,11 @@ fn selects(collection: &str, object: &str) -> bool {
 
 fn is_collection(path: &str) -> bool {
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let rest = if parts[0] == "api" { &parts[2..] } else { &parts[3..] };
+    let rest = if parts[0] == "api" {
+        &parts[2..]
+    } else {
+        &parts[3..]
+    };
     match rest {
         ["namespaces", _, rest @ ..] => rest.len() == 1,
         rest => rest.len() == 1,

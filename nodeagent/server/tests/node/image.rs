@@ -48,7 +48,9 @@ fn layer() -> Vec<u8> {
     let busybox = std::fs::read("/bin/busybox").expect("a static busybox");
     let mut layer = tar::Builder::new(Vec::new());
     append(&mut layer, "bin/busybox", &busybox, 0o755);
-    for name in ["sh", "sleep", "cat", "echo", "wget", "nc", "ls", "env", "httpd", "id", "stty", "hostname", "tr"] {
+    for name in [
+        "sh", "sleep", "cat", "echo", "wget", "nc", "ls", "env", "httpd", "id", "stty", "hostname", "tr",
+    ] {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
@@ -61,7 +63,9 @@ fn layer() -> Vec<u8> {
     header.set_mode(0o1777);
     header.set_size(0);
     header.set_cksum();
-    layer.append_data(&mut header, "tmp/", std::io::empty()).expect("a directory");
+    layer
+        .append_data(&mut header, "tmp/", std::io::empty())
+        .expect("a directory");
     layer.into_inner().expect("a layer")
 }
 
