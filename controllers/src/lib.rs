@@ -17,6 +17,7 @@ mod deployment;
 mod discovery;
 mod endpoints;
 mod garbage_collector;
+mod job;
 mod manager;
 mod namespace;
 mod node_ipam;

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::deployment::DeploymentController;
 use crate::endpoints::{EndpointSliceController, EndpointSliceMirroringController, EndpointsController};
 use crate::garbage_collector::GarbageCollector;
+use crate::job::{JobController, TtlAfterFinishedController};
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterRange, NodeIpamController};
 use crate::node_lifecycle::NodeLifecycleController;
@@ -56,6 +57,8 @@ pub(crate) fn controllers(
         Arc::new(NodeLifecycleController::new(informers, config.node))
     });
     chosen.add("taint-eviction-controller", || Arc::new(TaintEvictionController::new(informers)));
+    chosen.add("job-controller", || Arc::new(JobController::new(informers)));
+    chosen.add("ttl-after-finished-controller", || Arc::new(TtlAfterFinishedController::new(informers)));
     chosen.all
 }
 

@@ -56,6 +56,8 @@ pub fn apply(state: &mut Overlay<'_>, command: &Command) -> Result<Applied, Read
 fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Event>), Error> {
     if let Some(request) = &command.put {
         refuse_under_alarm(state, true)?;
+        // A put by itself looks for the lease first, one in a transaction for the key: as in etcd.
+        txn::check_lease(state, request)?;
         txn::check_put_state(state, request)?;
         let mut mutation = Mutation::begin(state)?;
         let response = txn::put(&mut mutation, request)?;

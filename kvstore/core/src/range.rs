@@ -118,10 +118,12 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Whether the first keys of the range are the answer: then only those are fetched.
+    /// Whether only the first keys of the range are fetched. With a target but no order etcd fetches those
+    /// first and sorts them after, and so do we.
     fn is_plain(&self) -> bool {
         let r = self.request;
-        let key_order = r.sort_target() == SortTarget::Key && self.order != SortOrder::Descend;
+        let key_order = r.sort_target() == SortTarget::Key && self.order != SortOrder::Descend
+            || r.sort_order() == SortOrder::None;
         key_order
             && r.min_mod_revision == 0
             && r.max_mod_revision == 0

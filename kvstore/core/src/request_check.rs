@@ -88,7 +88,8 @@ impl Writes {
     }
 }
 
-/// etcd's `checkIntervals`: a key is put at most once and no put meets a delete. The two branches of one
+/// etcd's `checkIntervals`, but for one thing: etcd takes a delete with an open end for an empty one here and
+/// so lets a key be written twice in a revision. A key is put at most once and no put meets a delete. The two branches of one
 /// nested transaction exclude each other, so both may put the same key.
 fn writes(ops: &[RequestOp]) -> Result<Writes, Refusal> {
     let mut all = Writes {

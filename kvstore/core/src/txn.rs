@@ -68,6 +68,11 @@ pub fn check_put_state(view: &dyn Read, put: &PutRequest) -> Result<(), Error> {
     if (put.ignore_value || put.ignore_lease) && view.get(Space::Live, &put.key)?.is_none() {
         return Err(Refusal::KeyNotFound.into());
     }
+    check_lease(view, put)
+}
+
+/// Whether the lease of `put` exists, if it names one.
+pub fn check_lease(view: &dyn Read, put: &PutRequest) -> Result<(), Error> {
     if put.lease != 0 && lease::lease(view, put.lease)?.is_none() {
         return Err(Refusal::LeaseNotFound.into());
     }

@@ -110,6 +110,8 @@ async fn connection(stream: Incoming, router: Arc<Router>, keepalive: Duration, 
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http2()
+        // gRPC needs none, and bytes on the wire must not depend on a clock outside the seams.
+        .auto_date_header(false)
         .timer(TokioTimer::new())
         .keep_alive_interval(keepalive)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)

@@ -60,10 +60,10 @@ impl DnsServerConfig {
 /// The DNS server of one node.
 pub struct DnsServer {
     shared: Arc<Shared>,
-    services: Informer<Service>,
-    slices: Informer<EndpointSlice>,
     listen: Vec<SocketAddr>,
     env: Env,
+    /// Of its own; they stop with it.
+    _informers: Option<(Informer<Service>, Informer<EndpointSlice>)>,
 }
 
 /// What all questions share.
@@ -79,27 +79,28 @@ impl DnsServer {
     pub fn new(config: DnsServerConfig, client: kube::Client, env: Env) -> Self {
         let services = Informer::all(Api::all(client.clone()), &env);
         let slices = Informer::all(Api::all(client), &env);
-        Self::with_informers(config, services, slices, env)
+        let mut server = Self::over(config, services.store().clone(), slices.store().clone(), env);
+        server._informers = Some((services, slices));
+        server
     }
 
-    /// As [`DnsServer::new`], over informers that others use too.
-    pub fn with_informers(
+    /// Over copies that others use too.
+    pub fn over(
         config: DnsServerConfig,
-        services: Informer<Service>,
-        slices: Informer<EndpointSlice>,
+        services: Store<Service>,
+        slices: Store<EndpointSlice>,
         env: Env,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 zone: RwLock::new(DnsZone::new(&config.domain)),
-                services: services.store().clone(),
-                slices: slices.store().clone(),
+                services,
+                slices,
                 upstream: Upstream::new(config.upstreams, &env),
             }),
-            services,
-            slices,
             listen: config.listen,
             env,
+            _informers: None,
         }
     }
 
@@ -135,8 +136,8 @@ impl DnsServer {
         }
         tasks.spawn(follow(
             Arc::clone(&self.shared),
-            self.services.subscribe(),
-            self.slices.subscribe(),
+            self.shared.services.subscribe(),
+            self.shared.slices.subscribe(),
         ));
         tracing::info!(listen = ?self.listen, "serving cluster DNS");
         cancel.cancelled().await;

@@ -129,11 +129,11 @@ fn object_type(table: &mut Table, schema: &Map<String, Value>, path: &str, depth
     let embedded = flag(schema, "x-kubernetes-embedded-resource");
     let open = flag(schema, "x-kubernetes-preserve-unknown-fields");
     let atomic = text(schema, "x-kubernetes-map-type") == "atomic";
-    if let Some(values) = schema.get("additionalProperties") {
-        if values != &Value::Bool(false) {
-            let value = Box::new(field_type(table, values, path, depth + 1));
-            return Type::Map { value, atomic };
-        }
+    if let Some(values) = schema.get("additionalProperties")
+        && values != &Value::Bool(false)
+    {
+        let value = Box::new(field_type(table, values, path, depth + 1));
+        return Type::Map { value, atomic };
     }
     if schema.get("properties").is_none() && open && !embedded && !atomic {
         return Type::Any(AnyKind::Json);

@@ -12,7 +12,7 @@
 //!   that everything before has been sent (etcd issue 15220).
 
 use bytes::Bytes;
-use kvstore_core::{KeyRange, WatchIndex};
+use kvstore_core::{HistoryPage, KeyRange, WatchIndex};
 use proto::mvccpb::Event;
 use proto::mvccpb::event::EventType;
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +22,8 @@ use tokio::sync::{Notify, mpsc};
 
 /// Bytes of keys and values kept in the ring for watchers that fall a little behind.
 const RING_BYTES: usize = 8 << 20;
+/// Bytes of events put into one message; a single revision may exceed it.
+const MESSAGE_BYTES: usize = 1 << 20;
 /// Messages a stream may lag before its watchers are caught up instead (etcd: 128).
 const STREAM_QUEUE: usize = 128;
 
@@ -99,8 +101,12 @@ pub enum Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Synced,
-    /// The next revision to look at.
-    Behind(i64),
+    Behind {
+        /// The next revision to look at.
+        next: i64,
+        /// Messages of the stream that must be delivered first: there are older events among them.
+        after: u64,
+    },
 }
 
 struct Watcher {
@@ -113,6 +119,8 @@ struct Watcher {
 struct Stream {
     queue: mpsc::Sender<Message>,
     behind: Arc<Notify>,
+    /// Messages put into the queue so far.
+    queued: u64,
     watchers: BTreeMap<i64, Watcher>,
 }
 
@@ -127,115 +135,36 @@ struct State {
     next_stream: u64,
 }
 
-/// The hub of a member.
-pub struct WatchHub {
-    state: Mutex<State>,
-}
-
-/// A stream's end of the hub.
-pub struct Subscription {
-    pub id: u64,
-    pub queue: mpsc::Receiver<Message>,
-    /// Wakes when a watcher has fallen behind.
-    pub behind: Arc<Notify>,
-}
-
-/// A watcher to be caught up: from where to where, and the events if the ring has them.
-pub struct CatchUp {
-    pub watch_id: i64,
-    pub interest: Interest,
-    pub from: i64,
-    pub to: i64,
-    /// `None`: to be read from disk.
-    pub recent: Option<Vec<Event>>,
-}
-
-impl WatchHub {
-    pub fn new(revision: i64) -> Self {
-        Self {
-            state: Mutex::new(State {
-                revision,
-                ..State::default()
-            }),
-        }
-    }
-
-    pub fn revision(&self) -> i64 {
-        self.lock().revision
-    }
-
-    pub fn subscribe(&self) -> Subscription {
-        let mut state = self.lock();
-        let (sender, queue) = mpsc::channel(STREAM_QUEUE);
-        let behind = Arc::new(Notify::new());
-        let id = state.next_stream;
-        state.next_stream += 1;
-        state.streams.insert(
-            id,
-            Stream {
-                queue: sender,
-                behind: Arc::clone(&behind),
-                watchers: BTreeMap::new(),
-            },
-        );
-        Subscription { id, queue, behind }
-    }
-
-    pub fn unsubscribe(&self, stream: u64) {
-        let mut state = self.lock();
-        if let Some(gone) = state.streams.remove(&stream) {
-            for (watch_id, watcher) in gone.watchers {
-                state.index.remove(&watcher.interest.range, &(stream, watch_id));
-            }
-        }
-    }
-
-    /// Adds a watcher that wants every event from `first` on.
-    pub fn watch(&self, stream: u64, watch_id: i64, interest: Interest, first: i64) {
-        let mut state = self.lock();
-        let place = if first > state.revision {
-            Place::Synced
-        } else {
-            Place::Behind(first)
+impl State {
+    /// The events of the ring from `from` on that `interest` picks, as many as one message holds.
+    fn recent(&self, interest: &Interest, from: i64) -> HistoryPage {
+        let start = self.ring.partition_point(|published| published.revision < from);
+        let mut page = HistoryPage {
+            events: Vec::new(),
+            next_revision: self.revision + 1,
         };
-        if place == Place::Synced {
-            state.index.insert(&interest.range, (stream, watch_id));
-        }
-        if let Some(stream) = state.streams.get_mut(&stream) {
-            stream.watchers.insert(
-                watch_id,
-                Watcher {
-                    interest,
-                    place,
-                    first,
-                },
-            );
-            if place != Place::Synced {
-                stream.behind.notify_one();
+        let mut bytes = 0;
+        for published in self.ring.range(start..) {
+            if bytes >= MESSAGE_BYTES {
+                page.next_revision = published.revision;
+                break;
+            }
+            let before = page.events.len();
+            page.events
+                .extend(published.events.iter().filter_map(|event| interest.pick(event)));
+            if page.events.len() > before {
+                bytes += published.bytes;
             }
         }
+        page
     }
 
-    /// Takes a watcher out; says whether there was one.
-    pub fn unwatch(&self, stream: u64, watch_id: i64) -> bool {
-        let mut state = self.lock();
-        let gone = state
-            .streams
-            .get_mut(&stream)
-            .and_then(|stream| stream.watchers.remove(&watch_id));
-        if let Some(watcher) = &gone {
-            state.index.remove(&watcher.interest.range, &(stream, watch_id));
-        }
-        gone.is_some()
-    }
-
-    /// Hands new events to the watchers that are synced.
-    pub fn publish(&self, batch: Vec<Published>) {
+    /// Hands the events of a batch to the watchers that are synced, one message to each.
+    fn publish(&mut self, batch: Vec<Published>) {
         let Some(last) = batch.last().map(|published| published.revision) else {
             return;
         };
-        let mut state = self.lock();
-        let state = &mut *state;
+        let state = self;
         // Grouped by watcher, so that a batch costs each of them one message.
         let mut deliveries: BTreeMap<(u64, i64), (i64, Vec<Event>)> = BTreeMap::new();
         for published in &batch {
@@ -275,11 +204,15 @@ impl WatchHub {
                 events,
             };
             match stream.queue.try_send(message) {
-                // A closed queue is a stream about to unsubscribe.
-                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Ok(()) => stream.queued += 1,
+                // A stream about to unsubscribe.
+                Err(TrySendError::Closed(_)) => {}
                 Err(TrySendError::Full(_)) => {
                     if let Some(watcher) = stream.watchers.get_mut(&watch_id) {
-                        watcher.place = Place::Behind(first);
+                        watcher.place = Place::Behind {
+                            next: first,
+                            after: stream.queued,
+                        };
                         state
                             .index
                             .remove(&watcher.interest.range, &(stream_id, watch_id));
@@ -299,6 +232,136 @@ impl WatchHub {
             }
         }
     }
+}
+
+/// The hub of a member.
+pub struct WatchHub {
+    state: Mutex<State>,
+}
+
+/// A stream's end of the hub.
+pub struct Subscription {
+    pub id: u64,
+    pub queue: mpsc::Receiver<Message>,
+    /// Wakes when a watcher has fallen behind.
+    pub behind: Arc<Notify>,
+}
+
+/// Who of a stream is behind.
+pub enum Behind {
+    Nobody,
+    /// Someone, whose older events are still in the queue.
+    AfterQueue,
+    Now(CatchUp),
+}
+
+/// A watcher to be caught up: from where to where, and the events if the ring has them.
+pub struct CatchUp {
+    pub watch_id: i64,
+    pub interest: Interest,
+    pub from: i64,
+    pub to: i64,
+    /// `None`: to be read from disk.
+    pub recent: Option<HistoryPage>,
+}
+
+impl WatchHub {
+    pub fn new(revision: i64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                revision,
+                ..State::default()
+            }),
+        }
+    }
+
+    pub fn revision(&self) -> i64 {
+        self.lock().revision
+    }
+
+    pub fn subscribe(&self) -> Subscription {
+        let mut state = self.lock();
+        let (sender, queue) = mpsc::channel(STREAM_QUEUE);
+        let behind = Arc::new(Notify::new());
+        let id = state.next_stream;
+        state.next_stream += 1;
+        state.streams.insert(
+            id,
+            Stream {
+                queue: sender,
+                behind: Arc::clone(&behind),
+                queued: 0,
+                watchers: BTreeMap::new(),
+            },
+        );
+        Subscription { id, queue, behind }
+    }
+
+    pub fn unsubscribe(&self, stream: u64) {
+        let mut state = self.lock();
+        if let Some(gone) = state.streams.remove(&stream) {
+            for (watch_id, watcher) in gone.watchers {
+                state.index.remove(&watcher.interest.range, &(stream, watch_id));
+            }
+        }
+    }
+
+    /// Adds a watcher that wants every event from `first` on.
+    pub fn watch(&self, stream: u64, watch_id: i64, interest: Interest, first: i64) {
+        let mut state = self.lock();
+        let place = if first > state.revision {
+            Place::Synced
+        } else {
+            Place::Behind {
+                next: first,
+                after: 0,
+            }
+        };
+        if place == Place::Synced {
+            state.index.insert(&interest.range, (stream, watch_id));
+        }
+        if let Some(stream) = state.streams.get_mut(&stream) {
+            stream.watchers.insert(
+                watch_id,
+                Watcher {
+                    interest,
+                    place,
+                    first,
+                },
+            );
+            if place != Place::Synced {
+                stream.behind.notify_one();
+            }
+        }
+    }
+
+    /// Takes a watcher out; says whether there was one.
+    pub fn unwatch(&self, stream: u64, watch_id: i64) -> bool {
+        let mut state = self.lock();
+        let gone = state
+            .streams
+            .get_mut(&stream)
+            .and_then(|stream| stream.watchers.remove(&watch_id));
+        if let Some(watcher) = &gone {
+            state.index.remove(&watcher.interest.range, &(stream, watch_id));
+        }
+        gone.is_some()
+    }
+
+    /// Hands new events to the watchers that are synced.
+    pub fn publish(&self, batch: Vec<Published>) {
+        let mut state = self.lock();
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for published in batch {
+            if bytes > 0 && bytes + published.bytes > MESSAGE_BYTES {
+                state.publish(std::mem::take(&mut part));
+                bytes = 0;
+            }
+            bytes += published.bytes;
+            part.push(published);
+        }
+        state.publish(part);
+    }
 
     /// The state was replaced by a snapshot: every watcher has to read on from disk.
     pub fn jump(&self, revision: i64) {
@@ -311,7 +374,10 @@ impl WatchHub {
         for (stream_id, stream) in &mut state.streams {
             for (watch_id, watcher) in &mut stream.watchers {
                 if watcher.place == Place::Synced && watcher.first <= revision {
-                    watcher.place = Place::Behind(next.max(watcher.first));
+                    watcher.place = Place::Behind {
+                        next: next.max(watcher.first),
+                        after: stream.queued,
+                    };
                     state
                         .index
                         .remove(&watcher.interest.range, &(*stream_id, *watch_id));
@@ -321,30 +387,41 @@ impl WatchHub {
         }
     }
 
-    /// The next watcher of `stream` after `after` that is behind, round and round.
-    pub fn catch_up(&self, stream: u64, after: i64) -> Option<CatchUp> {
+    /// The next watcher of `stream` after `last` that is behind, round and round. `delivered` is how many
+    /// messages of the queue the stream has passed on.
+    pub fn catch_up(&self, stream: u64, last: i64, delivered: u64) -> Behind {
         let state = self.lock();
-        let watchers = &state.streams.get(&stream)?.watchers;
-        let behind = |(id, watcher): (&i64, &Watcher)| match watcher.place {
-            Place::Behind(next) => Some((*id, next, watcher.interest.clone())),
+        let Some(stream) = state.streams.get(&stream) else {
+            return Behind::Nobody;
+        };
+        let mut waiting = false;
+        let mut behind = |(id, watcher): (&i64, &Watcher)| match watcher.place {
+            Place::Behind { next, after } if after <= delivered => {
+                Some((*id, next, watcher.interest.clone()))
+            }
+            Place::Behind { .. } => {
+                waiting = true;
+                None
+            }
             Place::Synced => None,
         };
-        let (watch_id, from, interest) = watchers
-            .range(after.saturating_add(1)..)
-            .find_map(behind)
-            .or_else(|| watchers.iter().find_map(behind))?;
+        let found = stream
+            .watchers
+            .range(last.saturating_add(1)..)
+            .find_map(&mut behind)
+            .or_else(|| stream.watchers.iter().find_map(&mut behind));
+        let Some((watch_id, from, interest)) = found else {
+            return if waiting {
+                Behind::AfterQueue
+            } else {
+                Behind::Nobody
+            };
+        };
         let recent = match state.ring.front() {
-            Some(oldest) if oldest.revision <= from => {
-                let start = state.ring.partition_point(|published| published.revision < from);
-                let events = state
-                    .ring
-                    .range(start..)
-                    .flat_map(|published| published.events.iter());
-                Some(events.filter_map(|event| interest.pick(event)).collect())
-            }
+            Some(oldest) if oldest.revision <= from => Some(state.recent(&interest, from)),
             _ => None,
         };
-        Some(CatchUp {
+        Behind::Now(CatchUp {
             watch_id,
             interest,
             from,
@@ -369,7 +446,7 @@ impl WatchHub {
             watcher.place = Place::Synced;
             state.index.insert(&watcher.interest.range, (stream, watch_id));
         } else {
-            watcher.place = Place::Behind(next);
+            watcher.place = Place::Behind { next, after: 0 };
         }
     }
 
@@ -377,8 +454,9 @@ impl WatchHub {
     /// synced and have reached the revision they started at. Otherwise nothing happens, as in etcd
     /// (`server/storage/mvcc/watchable_store.go`, `progressIfSync`).
     pub fn progress(&self, stream: u64, watch_id: Option<i64>) {
-        let state = self.lock();
-        let Some(stream) = state.streams.get(&stream) else {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let Some(stream) = state.streams.get_mut(&stream) else {
             return;
         };
         let ready = |watcher: &Watcher| {
@@ -389,11 +467,14 @@ impl WatchHub {
             None => stream.watchers.values().all(ready),
         };
         if ready {
-            // A full queue means events: the client will learn of the revision from them.
-            let _ = stream.queue.try_send(Message::Progress {
+            let notice = Message::Progress {
                 watch_id: watch_id.unwrap_or(-1),
                 revision: state.revision,
-            });
+            };
+            // A full queue means events: the client will learn of the revision from them.
+            if stream.queue.try_send(notice).is_ok() {
+                stream.queued += 1;
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! One client's watch stream (etcd `server/etcdserver/api/v3rpc/watch.go`).
 
-use super::hub::{CatchUp, Interest, Message, Subscription};
+use super::hub::{Behind, CatchUp, Interest, Message, Subscription};
 use crate::consensus::Consensus;
 use crate::status;
 use crate::store::Store;
@@ -61,6 +61,8 @@ pub async fn serve(
         watchers: BTreeMap::new(),
         next_id: 0,
         last_caught_up: -1,
+        delivered: 0,
+        behind_queue: false,
     };
     // Gone or not, what remains to do is the same.
     let _ = stream.run(&mut requests, &cancel).await;
@@ -81,6 +83,10 @@ struct WatchStream {
     watchers: BTreeMap<i64, Known>,
     next_id: i64,
     last_caught_up: i64,
+    /// Messages of the queue that were passed on.
+    delivered: u64,
+    /// Someone is behind whose older events are still in the queue.
+    behind_queue: bool,
 }
 
 impl WatchStream {
@@ -113,8 +119,9 @@ impl WatchStream {
                             busy.insert(*watch_id);
                         }
                         self.deliver(message).await?;
+                        self.delivered += 1;
                         // A busy queue must not starve the watchers that are behind.
-                        if behind {
+                        if behind || self.behind_queue {
                             behind = self.catch_up().await?;
                         }
                     }
@@ -187,6 +194,7 @@ impl WatchStream {
                     if *watch_id == gone => {}
                 _ => self.deliver(message).await?,
             }
+            self.delivered += 1;
         }
         Ok(())
     }
@@ -315,7 +323,9 @@ impl WatchStream {
     /// Gives one watcher that is behind one page of events; says whether more may be behind.
     async fn catch_up(&mut self) -> Result<bool, Gone> {
         let hub = &self.options.store.hub;
-        let Some(work) = hub.catch_up(self.subscription.id, self.last_caught_up) else {
+        let found = hub.catch_up(self.subscription.id, self.last_caught_up, self.delivered);
+        self.behind_queue = matches!(found, Behind::AfterQueue);
+        let Behind::Now(work) = found else {
             return Ok(false);
         };
         self.last_caught_up = work.watch_id;
@@ -357,10 +367,20 @@ impl WatchStream {
         if work.from < meta.compacted {
             return Ok(Page::Compacted(meta.compacted));
         }
-        if let Some(events) = work.recent {
+        if let Some(mut page) = work.recent {
+            for event in &mut page.events {
+                // What was before the compacted revision is no longer to be had, here as on disk.
+                if event
+                    .kv
+                    .as_ref()
+                    .is_some_and(|kv| kv.mod_revision <= meta.compacted)
+                {
+                    event.prev_kv = None;
+                }
+            }
             return Ok(Page::Events {
-                events,
-                next: work.to + 1,
+                events: page.events,
+                next: page.next_revision,
             });
         }
         let page = history_page(

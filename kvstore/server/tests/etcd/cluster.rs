@@ -1,0 +1,199 @@
+//! Three members with real disks and mutual TLS between them.
+
+use super::harness::{Node, PATIENCE, channel, free_address, get_prefix, put_soon};
+use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls, member_id};
+use kvstore_storage::RocksOptions;
+use proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use proto::etcdserverpb::{HashKvRequest, MoveLeaderRequest, StatusRequest};
+use std::time::{Duration, Instant};
+use support::tls::{CertificateAuthority, CertificateRequest, ClientTls, ServerTls, Usage};
+use support::{SystemClock, WallClock as _};
+
+struct Cluster {
+    _folder: tempfile::TempDir,
+    configs: Vec<MemberConfig>,
+    nodes: Vec<Option<Node>>,
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["one", "two", "three"];
+        let peers: Vec<ClusterPeer> = names
+            .iter()
+            .map(|name| ClusterPeer {
+                name: (*name).to_owned(),
+                peer_address: free_address(),
+            })
+            .collect();
+        let authority = CertificateAuthority::generate("store peers", SystemClock.now()).unwrap();
+        let configs: Vec<MemberConfig> = peers
+            .iter()
+            .map(|peer| {
+                let request = CertificateRequest {
+                    common_name: peer.name.clone(),
+                    organizations: Vec::new(),
+                    subject_alt_names: vec!["127.0.0.1".to_owned()],
+                    usage: Usage::Peer,
+                    validity: Duration::from_secs(3600),
+                };
+                let identity = authority.issue(&request, SystemClock.now()).unwrap();
+                let data = DataDir::Directory(folder.path().join(&peer.name), RocksOptions::default());
+                MemberConfig {
+                    peer_listen: Some(peer.peer_address.clone()),
+                    peer_tls: Some(PeerTls {
+                        server: ServerTls::new(&identity, Some(authority.cert_pem()), true).unwrap(),
+                        client: ClientTls::new(authority.cert_pem(), Some(&identity)).unwrap(),
+                    }),
+                    initial_cluster: peers.clone(),
+                    ..MemberConfig::single(&peer.name, data, &free_address())
+                }
+            })
+            .collect();
+        let nodes = configs.iter().map(|config| Some(Node::start(config))).collect();
+        Self {
+            _folder: folder,
+            configs,
+            nodes,
+        }
+    }
+
+    fn address(&self, member: usize) -> &str {
+        &self.configs[member].client_listen[0]
+    }
+
+    fn id(&self, member: usize) -> u64 {
+        member_id(&self.configs[member].cluster_token, &self.configs[member].name)
+    }
+
+    fn restart(&mut self, member: usize) {
+        self.nodes[member] = Some(Node::start(&self.configs[member]));
+    }
+
+    fn kill(&mut self, member: usize) {
+        self.nodes[member].take().unwrap().kill();
+    }
+
+    /// Which member leads, once `via` knows one that lives.
+    async fn leader(&self, via: usize) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = MaintenanceClient::new(channel(self.address(via)))
+                .status(StatusRequest {})
+                .await;
+            if let Ok(status) = status {
+                let leader = status.into_inner().leader;
+                if let Some(member) = (0..3).find(|m| self.id(*m) == leader && self.nodes[*m].is_some()) {
+                    return member;
+                }
+            }
+            assert!(Instant::now() < deadline, "no leader");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The hash of all data at the newest revision of member 0, on each member that has reached it.
+    async fn hashes(&self) -> Vec<u32> {
+        let revision = put_soon(self.address(0), "last", "").await;
+        let mut hashes = Vec::new();
+        for member in 0..3 {
+            let deadline = Instant::now() + PATIENCE;
+            let hash = loop {
+                let mut client = MaintenanceClient::new(channel(self.address(member)));
+                match client.hash_kv(HashKvRequest { revision }).await {
+                    Ok(answer) => break answer.into_inner().hash,
+                    Err(status) => assert!(Instant::now() < deadline, "{status}"),
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            };
+            hashes.push(hash);
+        }
+        hashes
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn three_members_lose_nothing_when_one_dies_and_returns() {
+    let mut cluster = Cluster::start();
+    runtime().block_on(async {
+        for number in 0..60 {
+            put_soon(cluster.address(number % 3), &format!("k/{number:03}"), "v").await;
+        }
+        let leader = cluster.leader(0).await;
+        let survivor = (leader + 1) % 3;
+        cluster.kill(leader);
+        let since = Instant::now();
+        put_soon(cluster.address(survivor), "k/060", "after").await;
+        eprintln!("writes go on {:?} after the leader died", since.elapsed());
+        for number in 61..90 {
+            put_soon(cluster.address(survivor), &format!("k/{number:03}"), "v").await;
+        }
+        cluster.restart(leader);
+        // The returned member answers linearizably, so it has caught up.
+        put_soon(cluster.address(leader), "k/090", "v").await;
+        for member in 0..3 {
+            let found = get_prefix(cluster.address(member), "k/").await.unwrap();
+            assert_eq!(found.count, 91, "on member {member}");
+        }
+        let hashes = cluster.hashes().await;
+        assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    });
+}
+
+#[test]
+fn leadership_moves_when_asked_and_when_the_leader_stops() {
+    let mut cluster = Cluster::start();
+    runtime().block_on(async {
+        put_soon(cluster.address(0), "k/0", "v").await;
+        let leader = cluster.leader(0).await;
+        let next = (leader + 1) % 3;
+        let mut client = MaintenanceClient::new(channel(cluster.address(leader)));
+        let request = MoveLeaderRequest {
+            target_id: cluster.id(next),
+        };
+        client.move_leader(request).await.unwrap();
+        assert_eq!(cluster.leader(next).await, next);
+        let refused = client.move_leader(request).await.unwrap_err();
+        assert_eq!(refused.message(), "etcdserver: not leader");
+        let node = cluster.nodes[next].take().unwrap();
+        tokio::task::spawn_blocking(move || node.stop()).await.unwrap();
+        put_soon(cluster.address(leader), "k/1", "v").await;
+        assert_eq!(get_prefix(cluster.address(leader), "k/").await.unwrap().count, 2);
+    });
+}
+
+#[test]
+fn a_member_that_missed_the_log_is_given_the_state() {
+    let mut cluster = Cluster::start();
+    for config in &mut cluster.configs {
+        config.snapshot_entries = 50;
+    }
+    runtime().block_on(async {
+        put_soon(cluster.address(0), "k/first", "v").await;
+        // Restarted, so that they cut their logs early.
+        for member in 0..3 {
+            cluster.kill(member);
+            cluster.restart(member);
+        }
+        put_soon(cluster.address(0), "k/second", "v").await;
+        let away = (cluster.leader(0).await + 1) % 3;
+        cluster.kill(away);
+        let via = (away + 1) % 3;
+        for number in 0..400 {
+            put_soon(cluster.address(via), &format!("k/{number:03}"), "v").await;
+        }
+        cluster.restart(away);
+        put_soon(cluster.address(away), "k/last", "v").await;
+        assert_eq!(get_prefix(cluster.address(away), "k/").await.unwrap().count, 403);
+        let hashes = cluster.hashes().await;
+        assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    });
+}

@@ -1,0 +1,131 @@
+//! Members that can be started and killed, and clients of them.
+
+use kvstore_server::{DataDir, Member, MemberConfig};
+use kvstore_storage::MemoryDisk;
+use proto::etcdserverpb::kv_client::KvClient;
+use proto::etcdserverpb::{PutRequest, RangeRequest, RangeResponse};
+use std::time::{Duration, Instant};
+use support::Env;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::transport::Channel;
+
+/// How long anything in these tests may take, on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A free `host:port` on loopback.
+pub fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+/// A running member, on a runtime of its own so that it can die without a word.
+pub struct Node {
+    runtime: Option<Runtime>,
+    cancel: CancellationToken,
+    pub address: String,
+}
+
+impl Node {
+    /// Opens the state (waiting for a dying predecessor to let go of it) and serves.
+    pub fn start(config: &MemberConfig) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let cancel = CancellationToken::new();
+        let deadline = Instant::now() + PATIENCE;
+        let member = loop {
+            match Member::new(config.clone(), Env::production()) {
+                Ok(member) => break member,
+                Err(error) if Instant::now() > deadline => panic!("{error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        let stop = cancel.clone();
+        runtime.spawn(async move {
+            if let Err(error) = member.run(stop).await {
+                eprintln!("a member stopped: {error}");
+            }
+        });
+        Self {
+            runtime: Some(runtime),
+            cancel,
+            address: config.client_listen[0].clone(),
+        }
+    }
+
+    /// Drops all its tasks where they stand.
+    pub fn kill(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Asks it to stop and waits.
+    pub fn stop(mut self) {
+        self.cancel.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            // The member's own time limits are shorter.
+            std::thread::sleep(Duration::from_millis(200));
+            runtime.shutdown_timeout(Duration::from_secs(10));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A cluster of one with a simulated disk.
+pub fn single() -> Node {
+    let disk = DataDir::Simulated(MemoryDisk::new(), Duration::ZERO);
+    Node::start(&MemberConfig::single("one", disk, &free_address()))
+}
+
+pub fn channel(address: &str) -> Channel {
+    support::grpc_channel(&Env::production(), address, None)
+}
+
+pub fn kv(address: &str) -> KvClient<Channel> {
+    KvClient::new(channel(address)).max_decoding_message_size(64 << 20)
+}
+
+pub async fn put(address: &str, key: &str, value: &str) -> Result<i64, Status> {
+    let request = PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    };
+    let answer = kv(address).put(request).await?.into_inner();
+    Ok(answer.header.unwrap().revision)
+}
+
+/// Puts until it works.
+pub async fn put_soon(address: &str, key: &str, value: &str) -> i64 {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match put(address, key, value).await {
+            Ok(revision) => return revision,
+            Err(status) if Instant::now() > deadline => panic!("{address}: {status}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+pub async fn get_prefix(address: &str, prefix: &str) -> Result<RangeResponse, Status> {
+    let mut end = prefix.as_bytes().to_vec();
+    *end.last_mut().unwrap() += 1;
+    let request = RangeRequest {
+        key: prefix.to_owned().into(),
+        range_end: end.into(),
+        ..RangeRequest::default()
+    };
+    Ok(kv(address).range(request).await?.into_inner())
+}

@@ -1,0 +1,221 @@
+//! One suite for every engine.
+
+use kvstore_core::{Batch, Space};
+use kvstore_storage::{
+    Engine, MemoryDisk, RaftLog, RocksEngine, RocksOptions, StateDump, StorageError, install_state,
+};
+use proto::raftpb::{Blank, Entry, LogId, Vote, entry::Payload};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A place where an engine can be opened again and again.
+trait Disk {
+    fn open(&self) -> Arc<dyn Engine>;
+}
+
+struct Rocks(tempfile::TempDir);
+
+impl Disk for Rocks {
+    fn open(&self) -> Arc<dyn Engine> {
+        Arc::new(RocksEngine::open(self.0.path(), RocksOptions::default()).expect("opens"))
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn open(&self) -> Arc<dyn Engine> {
+        Arc::new(MemoryDisk::open(self, Duration::ZERO))
+    }
+}
+
+fn suite(disk: &dyn Disk) {
+    reads_are_ordered_and_consistent(&*disk.open());
+    synced_writes_survive_a_reopening(disk);
+    a_replacement_empties_the_spaces_it_names(&*disk.open());
+    the_log_keeps_what_it_is_told(disk);
+    a_dump_makes_an_equal_state(&*disk.open());
+}
+
+#[test]
+fn the_simulated_disk_conforms() {
+    suite(&MemoryDisk::new());
+}
+
+#[test]
+fn rocksdb_conforms() {
+    suite(&Rocks(tempfile::tempdir().expect("temp dir")));
+}
+
+fn put(engine: &dyn Engine, space: Space, keys: &[&'static [u8]]) {
+    let mut batch = Batch::default();
+    for key in keys {
+        batch.put(space, *key, *key);
+    }
+    engine.write(&batch).expect("writes");
+}
+
+fn keys(engine: &dyn Engine, space: Space) -> Vec<Vec<u8>> {
+    let view = engine.view();
+    let mut cursor = view.cursor(space);
+    cursor.seek(&[]).expect("reads");
+    let mut keys = Vec::new();
+    while let Some((key, _)) = cursor.entry() {
+        keys.push(key.to_vec());
+        cursor.advance().expect("reads");
+    }
+    keys
+}
+
+fn reads_are_ordered_and_consistent(engine: &dyn Engine) {
+    put(engine, Space::Live, &[b"b", b"", b"\xff\xff", b"a\0", b"a"]);
+    assert_eq!(
+        keys(engine, Space::Live),
+        [&b""[..], b"a", b"a\0", b"b", b"\xff\xff"]
+    );
+    let view = engine.view();
+    put(engine, Space::Live, &[b"c"]);
+    assert_eq!(
+        view.get(Space::Live, b"c").expect("reads"),
+        None,
+        "a view doesn't change"
+    );
+    assert_eq!(
+        engine.view().get(Space::Live, b"c").expect("reads").as_deref(),
+        Some(&b"c"[..])
+    );
+    assert_eq!(
+        engine.view().get(Space::Keys, b"c").expect("reads"),
+        None,
+        "spaces are apart"
+    );
+    let mut cursor = view.cursor(Space::Live);
+    cursor.seek(b"aa").expect("reads");
+    assert_eq!(cursor.entry().map(|(key, _)| key), Some(&b"b"[..]));
+    cursor.seek_back(b"aa").expect("reads");
+    assert_eq!(cursor.entry().map(|(key, _)| key), Some(&b"a\0"[..]));
+    cursor.retreat().expect("reads");
+    assert_eq!(cursor.entry().map(|(key, _)| key), Some(&b"a"[..]));
+    cursor.seek(b"\xff\xff\xff").expect("reads");
+    assert_eq!(cursor.entry(), None);
+}
+
+fn synced_writes_survive_a_reopening(disk: &dyn Disk) {
+    let engine = disk.open();
+    put(&*engine, Space::Meta, &[b"synced"]);
+    engine.sync().expect("syncs");
+    drop(engine);
+    let engine = disk.open();
+    assert!(
+        engine
+            .view()
+            .get(Space::Meta, b"synced")
+            .expect("reads")
+            .is_some()
+    );
+}
+
+fn a_replacement_empties_the_spaces_it_names(engine: &dyn Engine) {
+    put(engine, Space::History, &[b"old", &[0xff; 70]]);
+    put(engine, Space::Leases, &[b"kept"]);
+    let mut batch = Batch::default();
+    batch.put(Space::History, &b"new"[..], &b""[..]);
+    engine.replace(&[Space::History], &batch).expect("writes");
+    assert_eq!(keys(engine, Space::History), [b"new"]);
+    assert_eq!(keys(engine, Space::Leases), [b"kept"]);
+}
+
+fn entry(index: u64) -> Entry {
+    Entry {
+        id: Some(LogId { term: 1, index }),
+        payload: Some(if index == 0 {
+            Payload::Blank(Blank {})
+        } else {
+            Payload::Command(vec![7; 10].into())
+        }),
+    }
+}
+
+fn the_log_keeps_what_it_is_told(disk: &dyn Disk) {
+    let engine = disk.open();
+    let log = RaftLog::new(Arc::clone(&engine));
+    assert_eq!(log.last().expect("reads"), None);
+    log.append((0..10).map(entry)).expect("appends");
+    log.truncate_after(Some(7)).expect("truncates");
+    log.purge(LogId { term: 1, index: 2 }).expect("purges");
+    let vote = Vote {
+        leader: None,
+        committed: true,
+    };
+    log.save_vote(vote).expect("saves");
+    drop((log, engine));
+    let engine = disk.open();
+    let log = RaftLog::new(Arc::clone(&engine));
+    assert_eq!(
+        log.read(0, 100, usize::MAX).expect("reads"),
+        (3..8).map(entry).collect::<Vec<_>>()
+    );
+    assert_eq!(log.read(4, 6, usize::MAX).expect("reads").len(), 2);
+    assert_eq!(log.read(3, 8, 1).expect("reads").len(), 1, "at least one");
+    assert_eq!(log.last().expect("reads"), Some(LogId { term: 1, index: 7 }));
+    assert_eq!(log.purged().expect("reads"), Some(LogId { term: 1, index: 2 }));
+    assert_eq!(log.vote().expect("reads"), Some(vote));
+    // A flipped bit is found.
+    let mut batch = Batch::default();
+    let mut record = engine
+        .view()
+        .get(Space::Log, &5_u64.to_be_bytes())
+        .expect("reads")
+        .expect("there")
+        .to_vec();
+    *record.last_mut().expect("not empty") ^= 1;
+    batch.put(Space::Log, 5_u64.to_be_bytes().to_vec(), record);
+    engine.write(&batch).expect("writes");
+    assert!(matches!(
+        log.read(5, 6, usize::MAX),
+        Err(StorageError::CorruptLog { index: 5, .. })
+    ));
+}
+
+fn a_dump_makes_an_equal_state(engine: &dyn Engine) {
+    put(engine, Space::Live, &[b"x", b"y"]);
+    let other = MemoryDisk::new().open(Duration::ZERO);
+    put(&other, Space::Live, &[b"stale"]);
+    put(&other, Space::Log, &[b"log"]);
+    install_state(&other, StateDump::of(&*engine.view()).expect("reads")).expect("installs");
+    for space in Space::STATE {
+        assert_eq!(keys(&other, space), keys(engine, space));
+    }
+    assert_eq!(keys(&other, Space::Log), [b"log"]);
+}
+
+#[test]
+fn a_crash_of_the_simulated_disk_keeps_a_prefix_of_the_writes() {
+    let disk = MemoryDisk::new();
+    let engine = MemoryDisk::open(&disk, Duration::ZERO);
+    put(&engine, Space::Live, &[b"1"]);
+    engine.sync().expect("syncs");
+    for key in [&b"2"[..], b"3", b"4"] {
+        let mut batch = Batch::default();
+        batch.put(Space::Live, key.to_vec(), &b""[..]);
+        engine.write(&batch).expect("writes");
+    }
+    assert_eq!(disk.unsynced(), 3);
+    disk.survive(1);
+    let after = MemoryDisk::open(&disk, Duration::ZERO);
+    assert_eq!(keys(&after, Space::Live), [b"1", b"2"]);
+    // The engine from before the crash is dead.
+    assert!(engine.write(&Batch::default()).is_err());
+    assert!(matches!(engine.sync(), Err(StorageError::Poisoned(_))));
+}
+
+#[test]
+fn a_failed_sync_poisons() {
+    let disk = MemoryDisk::new();
+    let engine = MemoryDisk::open(&disk, Duration::ZERO);
+    disk.fail();
+    assert!(matches!(engine.sync(), Err(StorageError::Io { .. })));
+    assert!(matches!(engine.sync(), Err(StorageError::Poisoned(_))));
+    assert!(matches!(
+        engine.write(&Batch::default()),
+        Err(StorageError::Poisoned(_))
+    ));
+}
