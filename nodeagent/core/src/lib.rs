@@ -10,6 +10,7 @@
 //! - No action is given twice while the first is in flight ([`PodMemory`] knows what is in flight).
 //! - A container that runs as it should is never touched.
 
+mod admission;
 mod container;
 mod cri_log;
 mod dns;
@@ -24,6 +25,7 @@ mod runtime_spec;
 mod status;
 mod volumes;
 
+pub use admission::rejection;
 pub use container::{
     ConfigError, EnvironmentSources, NodeFacts, PodCgroups, QosClass, References, VolumePaths,
     cgroup_resources, container_config, environment, field_value, qos_class, references, sandbox_config,

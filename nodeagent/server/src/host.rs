@@ -75,6 +75,8 @@ pub trait NodeHost: Send + Sync + 'static {
     /// Creates parents; replaces the file.
     async fn write_file(&self, path: &Path, data: &[u8], mode: u32) -> io::Result<()>;
     async fn read_file(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// At most `max` bytes from `offset` on; `None` when the file is shorter than that.
+    async fn read_file_from(&self, path: &Path, offset: usize, max: usize) -> io::Result<Option<Vec<u8>>>;
     async fn create_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes the directory hold exactly `files`, seen by readers all at once. `version` names the new set.
     async fn swap_files(

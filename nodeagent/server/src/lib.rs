@@ -21,6 +21,7 @@ mod objects;
 mod pod;
 mod runtime;
 mod service_proxy;
+mod spdy;
 mod tls;
 
 pub use agent::{NodeAgent, run_on_linux};

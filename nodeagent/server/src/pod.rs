@@ -12,3 +12,4 @@ mod volumes;
 mod worker;
 
 pub(crate) use manager::PodManager;
+pub(crate) use sources::pod_network;

@@ -5,6 +5,8 @@
 mod fake_api;
 #[path = "node/image.rs"]
 mod image;
+#[path = "node/streams.rs"]
+mod streams;
 #[path = "node/wait.rs"]
 mod wait;
 
@@ -231,6 +233,8 @@ async fn a_pod_lives_and_ends_on_containerd() {
         "{log}"
     );
 
+    endpoints_answer().await;
+
     // The runtime and the agent may die: the pod does not notice.
     let before = status["containerStatuses"][0]["containerID"].clone();
     world.cancel.cancel();
@@ -251,4 +255,40 @@ async fn a_pod_lives_and_ends_on_containerd() {
     assert_eq!(pods, 0);
     world.cancel.cancel();
     agent.await.expect("a task").expect("a clean end");
+}
+
+async fn endpoints_answer() {
+    let node = "127.0.0.1:10250";
+    let logs = streams::get(node, "/containerLogs/default/p/web?tailLines=1").await;
+    assert!(
+        logs.starts_with("HTTP/1.1 200") && logs.contains("hi p from p") && !logs.contains("prepared"),
+        "{logs}"
+    );
+    let previous = streams::get(node, "/containerLogs/default/p/crash?previous=true").await;
+    assert!(previous.starts_with("HTTP/1.1 200"), "{previous}");
+    let path = "/exec/default/p/web?command=sh&command=-c&command=cat%3B+echo+bad+%3E%262%3B+exit+3&input=1&output=1&error=1";
+    let (stdout, stderr, status) = streams::exec(node, path, b"through and through").await;
+    assert_eq!(
+        (stdout.as_str(), stderr.as_str()),
+        ("through and through", "bad\n")
+    );
+    assert_eq!(status["details"]["causes"][0]["message"], "3", "{status}");
+    let path =
+        "/exec/default/p/web?command=sh&command=-c&command=test+-t+0+%26%26+stty+size&input=1&output=1&tty=1";
+    let (stdout, _, status) = streams::exec(node, path, b"").await;
+    assert_eq!(status["status"], "Success", "{stdout} {status}");
+    let request = b"GET / HTTP/1.0\r\n\r\n";
+    let (answer, error) = streams::port_forward(node, "/portForward/default/p", 8080, request).await;
+    assert!(
+        answer.contains("200 OK") && answer.ends_with("hello\n"),
+        "{answer}"
+    );
+    assert_eq!(error, "");
+    let (_, error) = streams::port_forward(node, "/portForward/default/p", 8081, request).await;
+    assert!(error.contains("8081"), "{error}");
+    let summary = streams::get(node, "/stats/summary").await;
+    assert!(
+        summary.contains("workingSetBytes") && summary.contains("\"name\":\"web\""),
+        "{summary}"
+    );
 }

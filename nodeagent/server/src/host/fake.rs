@@ -114,6 +114,12 @@ impl NodeHost for FakeHost {
         file.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, path.display().to_string()))
     }
 
+    async fn read_file_from(&self, path: &Path, offset: usize, max: usize) -> io::Result<Option<Vec<u8>>> {
+        let data = self.read_file(path).await?;
+        let rest = data.get(offset..);
+        Ok(rest.map(|rest| rest[..rest.len().min(max)].to_vec()))
+    }
+
     async fn create_directory(&self, _path: &Path) -> io::Result<()> {
         Ok(())
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use nodeagent_core::{FileEntry, LinuxResources, PodCgroups};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use support::{BoxedIo, Env};
@@ -124,6 +124,22 @@ impl NodeHost for LinuxHost {
     async fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         let path = path.to_owned();
         blocking(move || fs::read(path)).await
+    }
+
+    async fn read_file_from(&self, path: &Path, offset: usize, max: usize) -> io::Result<Option<Vec<u8>>> {
+        let path = path.to_owned();
+        blocking(move || {
+            let mut file = fs::File::open(path)?;
+            let (offset, max) = (offset as u64, max as u64);
+            if file.metadata()?.len() < offset {
+                return Ok(None);
+            }
+            file.seek(SeekFrom::Start(offset))?;
+            let mut data = Vec::new();
+            file.take(max).read_to_end(&mut data)?;
+            Ok(Some(data))
+        })
+        .await
     }
 
     async fn create_directory(&self, path: &Path) -> io::Result<()> {

@@ -9,6 +9,7 @@ use crate::runtime::PodSummary;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kubeclient::{Change, Informer};
+use nodeagent_core::rejection;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, watch};
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 const COMMAND_BACKLOG: usize = 64;
 
 struct Handle {
+    /// As it was first seen: what a pod requests is what it was bound with.
+    pod: Arc<Pod>,
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<Option<PodView>>,
 }
@@ -95,16 +98,46 @@ impl PodManager {
 
     async fn update(&self, pod: Arc<Pod>, tasks: &mut JoinSet<String>) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        if !self.send(&uid, Command::Pod(Arc::clone(&pod))).await {
-            self.spawn(uid, pod, false, tasks);
+        if self.send(&uid, Command::Pod(Arc::clone(&pod))).await {
+            return;
         }
+        let refusal = self.refusal(&pod);
+        self.spawn(uid.clone(), pod, false, tasks);
+        if let Some((reason, message)) = refusal {
+            self.send(&uid, Command::Evict { reason, message }).await;
+        }
+    }
+
+    /// Why a pod that has not run yet may not run here.
+    fn refusal(&self, pod: &Pod) -> Option<(String, String)> {
+        let phase = |pod: &Pod| pod.status.as_ref().and_then(|s| s.phase.clone());
+        if phase(pod).is_some_and(|p| p != "Pending") || pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let active = workers.values().filter(|handle| {
+            let view = handle.view.borrow();
+            let ended = view.as_ref().and_then(|v| v.status.phase.clone());
+            let ended = ended.or_else(|| phase(&handle.pod));
+            !matches!(ended.as_deref(), Some("Succeeded" | "Failed"))
+        });
+        let others: Vec<Arc<Pod>> = active.map(|handle| Arc::clone(&handle.pod)).collect();
+        drop(workers);
+        rejection(pod, others.iter().map(AsRef::as_ref), &self.context.allocatable())
     }
 
     fn spawn(&self, uid: String, pod: Arc<Pod>, removed: bool, tasks: &mut JoinSet<String>) {
         let (commands, receiver) = mpsc::channel(COMMAND_BACKLOG);
         let (view, views) = watch::channel(None);
-        let worker = Worker::new(Arc::clone(&self.context), pod, removed, commands.clone(), view);
+        let worker = Worker::new(
+            Arc::clone(&self.context),
+            Arc::clone(&pod),
+            removed,
+            commands.clone(),
+            view,
+        );
         let handle = Handle {
+            pod,
             commands,
             view: views,
         };

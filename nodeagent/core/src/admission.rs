@@ -1,0 +1,125 @@
+//! The node's last word on a pod that was bound to it: whether there is room.
+//!
+//! The scheduler decides on what it knows; two schedulers, or a stale one, may decide too much. Follows
+//! kubelet `pkg/kubelet/lifecycle/predicate.go`.
+
+use crate::quantity::{milli_value, whole_value};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use std::collections::BTreeMap;
+
+/// (reason, message) when the pod must be refused. `others`: pods here that have not ended.
+pub fn rejection<'a>(
+    pod: &Pod,
+    others: impl Iterator<Item = &'a Pod> + Clone,
+    allocatable: &BTreeMap<String, Quantity>,
+) -> Option<(String, String)> {
+    let room = |name: &str, unit: fn(&Quantity) -> i64| allocatable.get(name).map_or(i64::MAX, unit);
+    let refuse = |name: &str, wanted: i64, used: i64, capacity: i64| {
+        let message = format!(
+            "Pod was rejected: Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, \
+             capacity: {capacity}"
+        );
+        Some((format!("OutOf{name}"), message))
+    };
+    let count = i64::try_from(others.clone().count()).unwrap_or(i64::MAX);
+    if count >= room("pods", whole_value) {
+        return refuse("pods", 1, count, room("pods", whole_value));
+    }
+    let units: [(&str, fn(&Quantity) -> i64); 2] = [("cpu", milli_value), ("memory", whole_value)];
+    for (name, unit) in units {
+        let wanted = requests(pod, name, unit);
+        let used: i64 = others.clone().map(|other| requests(other, name, unit)).sum();
+        let capacity = room(name, unit);
+        if wanted > 0 && used.saturating_add(wanted) > capacity {
+            return refuse(name, wanted, used, capacity);
+        }
+    }
+    let taken: Vec<_> = others.flat_map(host_ports).collect();
+    let clash = host_ports(pod).into_iter().any(|(port, protocol, ip)| {
+        taken.iter().any(|(p, proto, other)| {
+            *p == port && *proto == protocol && (*other == ip || other == "0.0.0.0" || ip == "0.0.0.0")
+        })
+    });
+    clash.then(|| {
+        let message = "Pod was rejected: node(s) didn't have free ports for the requested pod ports";
+        ("NodePorts".to_owned(), message.to_owned())
+    })
+}
+
+/// What the scheduler counts: containers and sidecars together, or the largest init container.
+fn requests(pod: &Pod, resource: &str, unit: fn(&Quantity) -> i64) -> i64 {
+    let Some(spec) = &pod.spec else { return 0 };
+    let of = |c: &Container| {
+        let requests = c.resources.as_ref().and_then(|r| r.requests.as_ref());
+        requests.and_then(|r| r.get(resource)).map_or(0, unit)
+    };
+    let mut sidecars = 0;
+    let mut peak = 0;
+    for init in spec.init_containers.iter().flatten() {
+        if init.restart_policy.as_deref() == Some("Always") {
+            sidecars += of(init);
+            peak = peak.max(sidecars);
+        } else {
+            peak = peak.max(sidecars + of(init));
+        }
+    }
+    let together = sidecars + spec.containers.iter().map(of).sum::<i64>();
+    let overhead = spec
+        .overhead
+        .as_ref()
+        .and_then(|o| o.get(resource))
+        .map_or(0, unit);
+    together.max(peak) + overhead
+}
+
+fn host_ports(pod: &Pod) -> Vec<(i32, String, String)> {
+    let containers = pod.spec.iter().flat_map(|s| {
+        let inits = s.init_containers.iter().flatten();
+        s.containers
+            .iter()
+            .chain(inits.filter(|c| c.restart_policy.as_deref() == Some("Always")))
+    });
+    let ports = containers.flat_map(|c| c.ports.iter().flatten());
+    ports
+        .filter_map(|p| {
+            let port = p.host_port.filter(|port| *port > 0)?;
+            let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
+            let ip = p.host_ip.clone().filter(|ip| !ip.is_empty());
+            Some((port, protocol, ip.unwrap_or_else(|| "0.0.0.0".to_owned())))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rejection;
+    use k8s_openapi::api::core::v1::Pod;
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    fn pod(container: &Value) -> Pod {
+        serde_json::from_value(json!({"spec": {"containers": [container]}})).expect("a pod")
+    }
+
+    #[test]
+    fn a_pod_without_room_is_refused_with_the_resource_that_lacks() {
+        let allocatable: BTreeMap<String, Quantity> = [("cpu", "1"), ("pods", "3")]
+            .map(|(k, v)| (k.to_owned(), Quantity(v.to_owned())))
+            .into();
+        let large = pod(&json!({"name": "c", "resources": {"requests": {"cpu": "600m"}}}));
+        let port = pod(&json!({"name": "c", "ports": [{"containerPort": 1, "hostPort": 80}]}));
+        let reason = |pod: &Pod, others: &[&Pod]| {
+            rejection(pod, others.iter().copied(), &allocatable).map(|(reason, _)| reason)
+        };
+        assert_eq!(reason(&large, &[]), None);
+        assert_eq!(reason(&large, &[&large]).as_deref(), Some("OutOfcpu"));
+        assert_eq!(reason(&port, &[&large]), None);
+        assert_eq!(reason(&port, &[&large, &port]).as_deref(), Some("NodePorts"));
+        assert_eq!(
+            reason(&port, &[&large, &large, &large]).as_deref(),
+            Some("OutOfpods")
+        );
+    }
+}
