@@ -13,13 +13,16 @@
 mod action;
 mod adoption;
 mod config;
+mod daemonset;
 mod deployment;
 mod discovery;
 mod endpoints;
 mod garbage_collector;
+mod history;
 mod job;
 mod manager;
 mod namespace;
+mod node_affinity;
 mod node_ipam;
 mod node_lifecycle;
 mod object;
@@ -33,6 +36,7 @@ mod root_ca;
 mod runner;
 mod selector;
 mod serviceaccount;
+mod statefulset;
 mod taint_eviction;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,7 @@
 //! Every controller by name, made if it's switched on.
 
 use crate::config::Config;
+use crate::daemonset::DaemonSetController;
 use crate::deployment::DeploymentController;
 use crate::endpoints::{EndpointSliceController, EndpointSliceMirroringController, EndpointsController};
 use crate::garbage_collector::GarbageCollector;
@@ -13,6 +14,7 @@ use crate::replicaset::{ReplicaSetController, ReplicationControllerController};
 use crate::root_ca::RootCaPublisher;
 use crate::runner::{Controller, Informers};
 use crate::serviceaccount::ServiceAccountController;
+use crate::statefulset::StatefulSetController;
 use crate::taint_eviction::TaintEvictionController;
 use std::sync::Arc;
 use support::Env;
@@ -59,6 +61,8 @@ pub(crate) fn controllers(
     chosen.add("taint-eviction-controller", || Arc::new(TaintEvictionController::new(informers)));
     chosen.add("job-controller", || Arc::new(JobController::new(informers)));
     chosen.add("ttl-after-finished-controller", || Arc::new(TtlAfterFinishedController::new(informers)));
+    chosen.add("daemonset-controller", || Arc::new(DaemonSetController::new(informers)));
+    chosen.add("statefulset-controller", || Arc::new(StatefulSetController::new(informers)));
     chosen.all
 }
 

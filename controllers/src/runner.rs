@@ -33,7 +33,6 @@ pub struct Context {
     /// Why the last attempt to execute a plan for this key failed, if it did.
     pub failure: Option<String>,
     pub client: kube::Client,
-    pub random: support::Random,
 }
 
 /// A sync that couldn't even be planned.

@@ -36,13 +36,6 @@ impl<K: Object> Cache<K> {
         }))
     }
 
-    /// A cache without an informer, for tests.
-    pub fn holding(objects: impl IntoIterator<Item = K>) -> Self {
-        let store = Store::empty();
-        store.replace(objects.into_iter().collect());
-        Self::new(store, None)
-    }
-
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
         self.0.store.get(&key.to_string())
     }

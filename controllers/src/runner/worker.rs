@@ -62,7 +62,6 @@ impl Runner {
             now: self.env.clock.now(),
             failure: self.failures().get(&key).cloned(),
             client: self.executor.client().clone(),
-            random: self.env.random.clone(),
         };
         let name = self.controller.name();
         let plan = match self.controller.sync(&key, &context).await {
