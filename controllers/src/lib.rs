@@ -12,10 +12,13 @@
 
 mod action;
 mod adoption;
+mod clusterrole_aggregation;
 mod config;
+mod csr;
 mod daemonset;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod garbage_collector;
 mod history;
@@ -38,6 +41,7 @@ mod selector;
 mod serviceaccount;
 mod statefulset;
 mod taint_eviction;
+mod token_cleaner;
 #[cfg(test)]
 mod testing;
 

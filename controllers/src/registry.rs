@@ -1,8 +1,11 @@
 //! Every controller by name, made if it's switched on.
 
+use crate::clusterrole_aggregation::ClusterRoleAggregation;
 use crate::config::Config;
+use crate::csr::{CsrApprovingController, CsrCleanerController, CsrSigningController};
 use crate::daemonset::DaemonSetController;
 use crate::deployment::DeploymentController;
+use crate::disruption::DisruptionController;
 use crate::endpoints::{EndpointSliceController, EndpointSliceMirroringController, EndpointsController};
 use crate::garbage_collector::GarbageCollector;
 use crate::job::{JobController, TtlAfterFinishedController};
@@ -16,6 +19,7 @@ use crate::runner::{Controller, Informers};
 use crate::serviceaccount::ServiceAccountController;
 use crate::statefulset::StatefulSetController;
 use crate::taint_eviction::TaintEvictionController;
+use crate::token_cleaner::TokenCleaner;
 use std::sync::Arc;
 use support::Env;
 
@@ -63,6 +67,21 @@ pub(crate) fn controllers(
     chosen.add("ttl-after-finished-controller", || Arc::new(TtlAfterFinishedController::new(informers)));
     chosen.add("daemonset-controller", || Arc::new(DaemonSetController::new(informers)));
     chosen.add("statefulset-controller", || Arc::new(StatefulSetController::new(informers)));
+    chosen.add("certificatesigningrequest-approving-controller", || {
+        Arc::new(CsrApprovingController::new(informers))
+    });
+    if let Some(signing) = &config.signing {
+        match CsrSigningController::new(informers, signing) {
+            Ok(signer) => chosen.add("certificatesigningrequest-signing-controller", || Arc::new(signer)),
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "requests won't be signed"),
+        }
+    }
+    chosen.add("certificatesigningrequest-cleaner-controller", || {
+        Arc::new(CsrCleanerController::new(informers))
+    });
+    chosen.add("token-cleaner-controller", || Arc::new(TokenCleaner::new(informers)));
+    chosen.add("clusterrole-aggregation-controller", || Arc::new(ClusterRoleAggregation::new(informers)));
+    chosen.add("disruption-controller", || Arc::new(DisruptionController::new(informers)));
     chosen.all
 }
 

@@ -19,7 +19,6 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 pub struct Cluster {
     pub client: Client,
-    pub authority: CertificateAuthority,
     cancel: CancellationToken,
     etcd: Child,
     _folder: TempDir,
@@ -87,7 +86,6 @@ impl Cluster {
         tokio::spawn(manager.run(cancel.clone()));
         Self {
             client,
-            authority,
             cancel,
             etcd,
             _folder: folder,
