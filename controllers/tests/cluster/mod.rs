@@ -43,7 +43,8 @@ impl Cluster {
             listen: vec!["127.0.0.1:0".into()],
             advertise_address: "127.0.0.1".into(),
             advertise_port: None,
-            serving: issue(&authority, &env, "apiserver", "trireme", Usage::Server),
+            serving: Some(issue(&authority, &env, "apiserver", "trireme", Usage::Server)),
+            static_tokens: std::collections::BTreeMap::new(),
             client_ca_pem: authority.cert_pem().to_owned(),
             store: StoreConfig {
                 endpoints: vec![format!("127.0.0.1:{store}")],
