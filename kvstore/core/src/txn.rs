@@ -20,8 +20,8 @@ use proto::mvccpb::Event;
 pub fn txn(state: &mut Overlay<'_>, request: &TxnRequest) -> Result<(TxnResponse, Vec<Event>), Error> {
     let chosen = Branch::choose(state, request)?;
     let meta = Meta::read(state)?;
-    chosen.check(state, meta, check_put_state)?;
-    chosen.check_ranges(state, meta)?;
+    chosen.check_puts(state)?;
+    chosen.check_ranges(meta)?;
     let mut mutation = Mutation::begin(state)?;
     let mut response = run(&mut mutation, meta, &chosen)?;
     let (revision, events) = mutation.finish();
@@ -146,23 +146,16 @@ impl<'a> Branch<'a> {
         })
     }
 
-    fn check(
-        &self,
-        view: &dyn Read,
-        meta: Meta,
-        check_put: fn(&dyn Read, &PutRequest) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn check_puts(&self, view: &dyn Read) -> Result<(), Error> {
         for op in self.ops {
             if let Some(request_op::Request::RequestPut(put)) = &op.request {
-                check_put(view, put)?;
+                check_put_state(view, put)?;
             }
         }
-        self.nested
-            .iter()
-            .try_for_each(|n| n.check(view, meta, check_put))
+        self.nested.iter().try_for_each(|n| n.check_puts(view))
     }
 
-    fn check_ranges(&self, view: &dyn Read, meta: Meta) -> Result<(), Error> {
+    fn check_ranges(&self, meta: Meta) -> Result<(), Error> {
         for op in self.ops {
             if let Some(request_op::Request::RequestRange(RangeRequest { revision, .. })) = &op.request {
                 if *revision > meta.revision {
@@ -173,7 +166,7 @@ impl<'a> Branch<'a> {
                 }
             }
         }
-        self.nested.iter().try_for_each(|n| n.check_ranges(view, meta))
+        self.nested.iter().try_for_each(|n| n.check_ranges(meta))
     }
 }
 

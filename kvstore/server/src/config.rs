@@ -49,7 +49,8 @@ pub struct MemberConfig {
     /// members still there are read from it.
     pub initial_cluster: Vec<ClusterPeer>,
     pub heartbeat: Duration,
-    /// Elections start after a random time in this range without a leader.
+    /// A leader's lease lasts `election_max` after its last sign of life; then an election starts after a
+    /// random time in this range. So a dead leader is replaced in the sum of both.
     pub election_min: Duration,
     pub election_max: Duration,
     /// Applied entries after which the log is cut; as many are kept for members that lag.
@@ -79,8 +80,8 @@ impl MemberConfig {
                 peer_address: String::new(),
             }],
             heartbeat: Duration::from_millis(50),
-            election_min: Duration::from_millis(300),
-            election_max: Duration::from_millis(600),
+            election_min: Duration::from_millis(125),
+            election_max: Duration::from_millis(250),
             snapshot_entries: 5_000,
             max_txn_ops: 128,
             max_request_bytes: 3 << 19,
@@ -91,6 +92,6 @@ impl MemberConfig {
     /// How long a request may take before its client is told that it timed out (etcd: 5 s and two
     /// election timeouts).
     pub fn request_timeout(&self) -> Duration {
-        Duration::from_secs(5) + self.election_max * 2
+        Duration::from_secs(5) + self.election_max * 4
     }
 }

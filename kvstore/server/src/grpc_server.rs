@@ -1,8 +1,7 @@
-//! Serves gRPC services on connections of the network seam.
+//! Serves gRPC services, and plain HTTP beside them, on connections of the network seam.
 
-use bytes::Bytes;
+use crate::http::HttpEndpoints;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -34,6 +33,7 @@ type Route = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 #[derive(Clone, Default)]
 pub struct Router {
     routes: BTreeMap<&'static str, Route>,
+    http: Option<HttpEndpoints>,
 }
 
 impl Router {
@@ -44,6 +44,12 @@ impl Router {
         S::Future: Send + 'static,
     {
         self.routes.insert(S::NAME, BoxCloneSyncService::new(service));
+        self
+    }
+
+    /// Answers requests that aren't gRPC.
+    pub fn with_http(mut self, http: HttpEndpoints) -> Self {
+        self.http = Some(http);
         self
     }
 
@@ -58,12 +64,14 @@ impl Router {
             None if is_grpc(&request) => {
                 Ok(Status::unimplemented(format!("unknown service {name}")).into_http())
             }
-            None => {
-                let mut response =
-                    Response::new(Body::new(Full::new(Bytes::from_static(b"404 page not found\n"))));
-                *response.status_mut() = http::StatusCode::NOT_FOUND;
-                Ok(response)
-            }
+            None => match &self.http {
+                Some(http) => Ok(http.answer(request.method(), request.uri()).await),
+                None => {
+                    let mut response = Response::new(Body::empty());
+                    *response.status_mut() = http::StatusCode::NOT_FOUND;
+                    Ok(response)
+                }
+            },
         }
     }
 }

@@ -16,6 +16,7 @@ mod compactor;
 mod config;
 mod consensus;
 mod grpc_server;
+mod http;
 mod identity;
 mod leadership;
 mod lessor;

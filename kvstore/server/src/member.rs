@@ -4,6 +4,7 @@ use crate::compactor;
 use crate::config::{DataDir, MemberConfig};
 use crate::consensus::{Consensus, done};
 use crate::grpc_server::{self, Router};
+use crate::http::HttpEndpoints;
 use crate::identity::{cluster_id, member_id};
 use crate::leadership;
 use crate::peers::{MAX_PEER_MESSAGE, Peers};
@@ -300,6 +301,7 @@ impl Member {
         async move {
             let (health, health_service) = tonic_health::server::health_reporter();
             health.set_serving::<KvServer<KvService>>().await;
+            let http = HttpEndpoints::new(shared.clone());
             let router = Router::default()
                 .with(KvServer::new(KvService::new(shared.clone())).max_decoding_message_size(limit))
                 .with(WatchServer::new(WatchService::new(shared.clone())).max_decoding_message_size(limit))
@@ -307,7 +309,8 @@ impl Member {
                 .with(MaintenanceServer::new(MaintenanceService::new(shared.clone())))
                 .with(ClusterServer::new(ClusterService::new(shared.clone(), scheme)))
                 .with(AuthServer::new(AuthService::new(shared)))
-                .with(health_service);
+                .with(health_service)
+                .with_http(http);
             grpc_server::serve(listener, tls, router, CLIENT_KEEPALIVE, stop).await;
             Ok(())
         }

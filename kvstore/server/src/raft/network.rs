@@ -16,12 +16,18 @@ use openraft::{OptionalSend, RPCTypes};
 use proto::raftpb;
 use proto::raftpb::raft_client::RaftClient;
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
 /// A member that can't be reached is tried again this often: a restarted one is back within a heartbeat
 /// or two.
 const RETRY: Duration = Duration::from_millis(100);
+/// A follower's disk may be slower than a heartbeat: an append with entries waits this long.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection that has answered nothing for this long is given up: one that lost a segment never
+/// recovers, and a slow answer is no reason to shake hands again.
+const SILENCE: Duration = Duration::from_secs(1);
 /// A snapshot may take long; what counts is that it moves. Each chunk is bounded by the connection's
 /// keep-alive, the whole by this.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -48,6 +54,7 @@ impl RaftNetworkFactory<TypeConfig> for RaftNetwork {
             target,
             client: self.peers.raft(&address),
             address,
+            answered: Instant::now(),
             peers: self.peers.clone(),
         }
     }
@@ -59,6 +66,8 @@ pub struct Connection {
     target: u64,
     address: String,
     client: RaftClient<Channel>,
+    /// When the connection last answered, or was made.
+    answered: Instant,
     peers: Peers,
 }
 
@@ -71,12 +80,17 @@ impl Connection {
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, RPCError<TypeConfig>> {
         match tokio::time::timeout(timeout, call).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Ok(response)) => {
+                self.answered = Instant::now();
+                Ok(response.into_inner())
+            }
             Ok(Err(status)) if status.code() == Code::Unavailable => Err(Unreachable::new(&status).into()),
             Ok(Err(status)) => Err(NetworkError::new(&status).into()),
             Err(_) => {
-                // A connection that swallowed a segment never recovers: take a new one.
-                self.client = self.peers.raft(&self.address);
+                if self.answered.elapsed() > SILENCE {
+                    self.client = self.peers.raft(&self.address);
+                    self.answered = Instant::now();
+                }
                 Err(Timeout {
                     action,
                     id: self.id,
@@ -125,6 +139,11 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         use raftpb::append_response::Result as Answer;
+        let timeout = if request.entries.is_empty() {
+            option.soft_ttl()
+        } else {
+            APPEND_TIMEOUT
+        };
         let message = raftpb::AppendRequest {
             vote: Some(vote_out(&request.vote)),
             previous: request.prev_log_id.as_ref().map(log_id_out),
@@ -133,9 +152,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         };
         let mut client = self.client.clone();
         let call = async move { client.append(message).await };
-        let answer = self
-            .call(RPCTypes::AppendEntries, option.soft_ttl(), call)
-            .await?;
+        let answer = self.call(RPCTypes::AppendEntries, timeout, call).await?;
         Ok(match answer.result {
             Some(Answer::Success(_)) => AppendEntriesResponse::Success,
             Some(Answer::Partial(partial)) => {

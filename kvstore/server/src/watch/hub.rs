@@ -279,6 +279,13 @@ impl WatchHub {
         self.lock().revision
     }
 
+    /// How many watchers and streams there are.
+    pub fn sizes(&self) -> (u64, u64) {
+        let state = self.lock();
+        let watchers = state.streams.values().map(|stream| stream.watchers.len() as u64);
+        (watchers.sum(), state.streams.len() as u64)
+    }
+
     pub fn subscribe(&self) -> Subscription {
         let mut state = self.lock();
         let (sender, queue) = mpsc::channel(STREAM_QUEUE);

@@ -3,7 +3,7 @@
 use super::harness::{Node, free_address, single};
 use kvstore_server::{DataDir, MemberConfig};
 use kvstore_storage::RocksOptions;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 struct Output {
@@ -51,6 +51,17 @@ fn stdout(node: &Node, args: &[&str]) -> String {
     let output = etcdctl(node, args);
     assert!(output.ok, "{args:?}: {}{}", output.stdout, output.stderr);
     output.stdout
+}
+
+/// The body of an answer in plain HTTP/1.1.
+fn http_get(node: &Node, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(&node.address).unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: store\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").expect("headers end");
+    body.to_owned()
 }
 
 #[test]
@@ -194,6 +205,7 @@ fn an_expired_lease_takes_its_keys_along() {
         .collect();
     // It's on the way out already if the key never went.
     let _ = watch.kill();
+    watch.wait().unwrap();
     assert_eq!(seen, ["PUT", "short", "v"]);
     assert_eq!(stdout(&node, &["get", "short"]), "");
 }
@@ -213,6 +225,15 @@ fn etcdctl_sees_the_cluster_and_its_health() {
         "{members}"
     );
     assert_eq!(stdout(&node, &["alarm", "list"]), "");
+    for (path, expected) in [
+        ("health", r#"{"health":"true","reason":""}"#),
+        ("version", r#"{"etcdserver":"3.6.5","etcdcluster":"3.6.0"}"#),
+        ("readyz", "ok\n"),
+        ("nowhere", "404 page not found\n"),
+    ] {
+        assert_eq!(http_get(&node, path), expected);
+    }
+    assert!(http_get(&node, "metrics").contains("etcd_server_has_leader 1\n"));
     stdout(&node, &["defrag"]);
     let added = etcdctl(&node, &["member", "add", "two", "--peer-urls=http://127.0.0.1:1"]);
     assert!(!added.ok && added.stderr.contains("fixed"), "{}", added.stderr);
