@@ -3,6 +3,7 @@
 use crate::NodeAgentConfig;
 use crate::containerd::Containerd;
 use crate::context::Context;
+use crate::dns_server::{DnsServer, DnsServerConfig};
 use crate::endpoints;
 use crate::host::{LinuxHost, NodeHost};
 use crate::node::{self, Certificates, Purpose};
@@ -15,7 +16,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
 use kube::runtime::watcher;
-use kubeclient::{ClientConfig, Credentials, EventKind, EventRecorder, Informer};
+use kubeclient::{ClientConfig, Credentials, EventKind, EventRecorder, Informer, Store};
 use nodeagent_core::{DnsSettings, ResolvConf};
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub struct NodeAgent {
     runtime: Arc<dyn Runtime>,
     host: Arc<dyn NodeHost>,
     service_rules: Option<Arc<dyn RulesetSink>>,
+    serves_dns: bool,
 }
 
 impl NodeAgent {
@@ -49,6 +51,7 @@ impl NodeAgent {
             runtime,
             host,
             service_rules: None,
+            serves_dns: false,
         }
     }
 
@@ -56,6 +59,13 @@ impl NodeAgent {
     #[must_use]
     pub fn with_service_rules(mut self, sink: Arc<dyn RulesetSink>) -> Self {
         self.service_rules = Some(sink);
+        self
+    }
+
+    /// Also answers cluster DNS, on the cluster's DNS addresses, which become this node's own.
+    #[must_use]
+    pub fn with_dns(mut self) -> Self {
+        self.serves_dns = true;
         self
     }
 
@@ -78,6 +88,7 @@ impl NodeAgent {
             runtime,
             host,
             service_rules,
+            serves_dns,
         } = self;
         host.prepare().await.context("preparing the machine")?;
         // Names of the runtime are in every status: nothing is said before it is known.
@@ -156,13 +167,22 @@ impl NodeAgent {
         };
         let pods = Informer::new(Api::all(client.clone()), selection.fields(&bound), &env);
         let nodes: Informer<Node> = Informer::all(Api::all(client.clone()), &env);
-        if let Some(sink) = service_rules {
-            tasks.spawn(forever(carry_services(
-                Arc::clone(&context),
-                client,
-                sink,
-                cancel.clone(),
-            )));
+        if service_rules.is_some() || serves_dns {
+            let slices: Informer<EndpointSlice> = Informer::all(Api::all(client), &env);
+            if let Some(sink) = service_rules {
+                let proxy = service_proxy(&context, slices.store().clone(), sink);
+                tasks.spawn(forever(proxy.run(cancel.clone())));
+            }
+            if serves_dns {
+                let server = dns_server(&context, slices.store().clone());
+                tasks.spawn(serve_dns(Arc::clone(&context), server, cancel.clone()));
+            }
+            // The informer lives as long as the agent, whoever reads its store.
+            let stop = cancel.clone();
+            tasks.spawn(forever(async move {
+                stop.cancelled().await;
+                drop(slices);
+            }));
         }
         tasks.spawn(forever(node::renew_lease(Arc::clone(&context))));
         tasks.spawn(forever(node::report_status(Arc::clone(&context))));
@@ -192,32 +212,39 @@ async fn run_pods(
     manager.run(pods, cancel).await;
 }
 
-/// The service proxy: shares the agent's view of Services, adds one of their endpoints.
-async fn carry_services(
-    context: Arc<Context>,
-    client: kube::Client,
+/// The service proxy: shares the agent's view of Services.
+fn service_proxy(
+    context: &Context,
+    slices: Store<EndpointSlice>,
     sink: Arc<dyn RulesetSink>,
-    cancel: CancellationToken,
-) {
-    let slices: Informer<EndpointSlice> = Informer::all(Api::all(client), &context.env);
+) -> ServiceProxy {
+    let dns = context.config.cluster_dns.iter();
     let config = ServiceProxyConfig {
         node_name: context.config.node_name.clone(),
         cluster_cidr: context.config.cluster_cidr.parse().ok(),
-        served_locally: context
-            .config
-            .cluster_dns
-            .iter()
-            .filter_map(|a| a.parse().ok())
-            .collect(),
+        served_locally: dns.filter_map(|address| address.parse().ok()).collect(),
     };
-    let proxy = ServiceProxy::new(
-        config,
-        context.services.clone(),
-        slices.store().clone(),
-        sink,
-        context.env.clone(),
+    ServiceProxy::new(config, context.services.clone(), slices, sink, context.env.clone())
+}
+
+fn dns_server(context: &Context, slices: Store<EndpointSlice>) -> DnsServer {
+    let config = DnsServerConfig::new(
+        &context.config.cluster_dns,
+        &context.config.cluster_domain,
+        &context.dns.node.servers,
     );
-    proxy.run(cancel).await;
+    DnsServer::over(config, context.services.clone(), slices, context.env.clone())
+}
+
+async fn serve_dns(
+    context: Arc<Context>,
+    server: DnsServer,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
+    for address in context.config.cluster_dns.iter().filter_map(|address| address.parse().ok()) {
+        DnsServer::claim_address(address).await?;
+    }
+    server.run(cancel).await.context("serving cluster DNS")
 }
 
 async fn forever(task: impl Future<Output = ()>) -> anyhow::Result<()> {
@@ -238,7 +265,7 @@ pub async fn run_on_linux(
     let containerd = Containerd::new(&config).context("configuring containerd")?;
     let runtime = Arc::new(CriRuntime::new(containerd.socket()));
     let host = Arc::new(LinuxHost::new(&config, &env));
-    let agent = NodeAgent::new(config, env, runtime, host).with_service_rules(Arc::new(Nft));
+    let agent = NodeAgent::new(config, env, runtime, host).with_service_rules(Arc::new(Nft)).with_dns();
     // The runtime outlives the agent's work and is stopped after it.
     let supervised = CancellationToken::new();
     let supervisor = {
