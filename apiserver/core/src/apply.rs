@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 
 use crate::field_error::quote;
 use crate::field_validation::{Decoded, Target, judge, normalize, parse_yaml};
+use crate::quantity::Quantity;
 use crate::status::ApiError;
 use crate::tree;
 
@@ -176,11 +177,11 @@ pub fn apply(
     force: bool,
 ) -> Result<Value, ApiError> {
     check_configuration(schema, live, config, writer)?;
-    let mut without_nulls = config.clone();
+    let mut settled = config.clone();
     if let Some(schema) = schema {
-        drop_null_times(&mut without_nulls, schema);
+        settle(&mut settled, schema);
     }
-    let config = &without_nulls;
+    let config = &settled;
     let mut managed = match live {
         Some(live) => Managed::read(live)
             .map_err(|e| ApiError::internal(format!("failed to decode managed fields: {e}")))?,
@@ -228,20 +229,30 @@ pub fn apply(
     Ok(object)
 }
 
-/// Takes `creationTimestamp: null` and its like out of a configuration. Written by older tools, it means nothing, and
-/// in the live object, which is in normal form, it is absent: it would count as a change at every apply.
-fn drop_null_times(value: &mut Value, schema: Schema<'_>) {
+/// Brings what only looks different from the live object, which is in normal form, to the same form: otherwise it
+/// would count as a change at every apply, and as a conflict with managers that applied the very same.
+///
+/// `creationTimestamp: null` and its like, which generated manifests carry, mean nothing; `0.5` is `500m`.
+fn settle(value: &mut Value, schema: Schema<'_>) {
     match (schema.shape(), value) {
         (Shape::Object(object), Value::Object(map)) => map.retain(|key, value| {
             let Some((_, schema)) = object.field(key) else {
                 return true;
             };
-            drop_null_times(value, schema);
+            settle(value, schema);
             let time = matches!(schema.shape(), Shape::Scalar(Scalar::Time | Scalar::MicroTime));
             !(time && value.is_null())
         }),
         (Shape::List { item, .. }, Value::Array(list)) => {
-            list.iter_mut().for_each(|entry| drop_null_times(entry, item));
+            list.iter_mut().for_each(|entry| settle(entry, item));
+        }
+        (Shape::Map { value: inner, .. }, Value::Object(map)) => {
+            map.values_mut().for_each(|entry| settle(entry, inner));
+        }
+        (Shape::Scalar(Scalar::Quantity), value @ (Value::String(_) | Value::Number(_))) => {
+            if let Ok(quantity) = Quantity::from_value(value) {
+                *value = Value::String(quantity.to_string());
+            }
         }
         _ => {}
     }

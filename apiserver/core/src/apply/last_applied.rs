@@ -7,9 +7,9 @@ use kubeschema::Schema;
 use serde_json::Value;
 
 use super::compare::compare;
-use super::filled;
 use super::typed::{Node, to_field_set};
 use super::updater::Conflicts;
+use super::{filled, settle};
 use crate::tree;
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -23,9 +23,12 @@ pub(super) fn without_allowed(
 ) -> Conflicts {
     let node = Node::of(schema);
     let text = tree::annotation(live, ANNOTATION).unwrap_or_default();
-    let Ok(applied) = serde_json::from_str::<Value>(text) else {
+    let Ok(mut applied) = serde_json::from_str::<Value>(text) else {
         return conflicts;
     };
+    if let Some(schema) = schema {
+        settle(&mut applied, schema);
+    }
     if tree::text(&applied, &["apiVersion"]) != api_version {
         return conflicts;
     }

@@ -371,6 +371,18 @@ fn kubectl_moves_from_client_side_to_server_side_apply_without_conflicts() {
 }
 
 #[test]
+fn quantities_are_the_same_however_they_are_written() {
+    let config = |cpu: Value| {
+        let container = json!({"name": "c", "resources": {"limits": {"cpu": cpu}}});
+        deployment(json!({"template": template(json!([container]))}))
+    };
+    let live = created("kubectl-create", config("500m".into()));
+    let out = applied("me", Some(&live), &config(json!(0.5))).unwrap();
+    assert_eq!(out["spec"], live["spec"]);
+    assert_eq!(applied("me", Some(&out), &config("0.5".into())).unwrap(), out);
+}
+
+#[test]
 fn null_times_of_generated_configurations_mean_nothing() {
     let mut config = deployment(
         json!({"replicas": 1, "template": {"metadata": {"creationTimestamp": null,
