@@ -226,7 +226,8 @@ impl Action {
 
     /// One line for logs and for tests that read as stories.
     pub fn summary(&self) -> String {
-        let named = |verb: &str, resource: &ResourceType, key: &Key| format!("{verb} {} {key}", resource.kind);
+        let named =
+            |verb: &str, resource: &ResourceType, key: &Key| format!("{verb} {} {key}", resource.kind);
         match self {
             Self::Verify(target) => named("verify", &target.resource, &target.key),
             Self::Create(body) => {

@@ -57,7 +57,16 @@ fn adopt<C: Object>(child: &C, reference: &OwnerReference) -> Action {
 }
 
 fn release<C: Object>(child: &C, owner_uid: &str) -> Action {
-    let owners: Vec<&OwnerReference> = child.meta().owners().iter().filter(|owner| owner.uid != owner_uid).collect();
-    let owners = if owners.is_empty() { json!(null) } else { json!(owners) };
+    let owners: Vec<&OwnerReference> = child
+        .meta()
+        .owners()
+        .iter()
+        .filter(|owner| owner.uid != owner_uid)
+        .collect();
+    let owners = if owners.is_empty() {
+        json!(null)
+    } else {
+        json!(owners)
+    };
     Action::patch_seen(child, json!({"metadata": {"ownerReferences": owners}}))
 }

@@ -9,12 +9,19 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use std::sync::Arc;
 
 pub fn plan(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Plan {
-    let Some(selectors) = role.aggregation_rule.as_ref().and_then(|rule| rule.cluster_role_selectors.as_ref()) else {
+    let Some(selectors) = role
+        .aggregation_rule
+        .as_ref()
+        .and_then(|rule| rule.cluster_role_selectors.as_ref())
+    else {
         return Plan::nothing();
     };
     let mut rules: Vec<PolicyRule> = Vec::new();
     for selector in selectors {
-        for part in all.iter().filter(|part| selects(selector, part.metadata.labels.as_ref())) {
+        for part in all
+            .iter()
+            .filter(|part| selects(selector, part.metadata.labels.as_ref()))
+        {
             if part.metadata.name() == role.metadata.name() {
                 continue;
             }
@@ -39,7 +46,9 @@ pub struct ClusterRoleAggregation {
 
 impl ClusterRoleAggregation {
     pub fn new(informers: &Informers) -> Self {
-        Self { roles: informers.of() }
+        Self {
+            roles: informers.of(),
+        }
     }
 }
 
@@ -51,13 +60,19 @@ impl Controller for ClusterRoleAggregation {
     fn watch(&self, watches: &mut Watches<'_>) {
         let roles = self.roles.clone();
         watches.on(&self.roles, move |_| {
-            let sums = roles.list().into_iter().filter(|role| role.aggregation_rule.is_some());
+            let sums = roles
+                .list()
+                .into_iter()
+                .filter(|role| role.aggregation_rule.is_some());
             sums.map(|role| Key::of(&role.metadata)).collect()
         });
     }
 
     fn plan(&self, key: &Key, _context: &Context) -> Plan {
-        self.roles.get(key).map(|role| plan(&role, &self.roles.list())).unwrap_or_default()
+        self.roles
+            .get(key)
+            .map(|role| plan(&role, &self.roles.list()))
+            .unwrap_or_default()
     }
 }
 
@@ -71,7 +86,9 @@ mod tests {
     #[test]
     fn a_role_sums_the_selected_ones_once() {
         let part = |name: &str, verb: &str| {
-            object::<ClusterRole>(json!({"metadata": {"name": name, "labels": {"to-view": "true"}}, "rules": [{"verbs": [verb]}]}))
+            object::<ClusterRole>(
+                json!({"metadata": {"name": name, "labels": {"to-view": "true"}}, "rules": [{"verbs": [verb]}]}),
+            )
         };
         let all = [part("a", "get"), part("b", "list"), part("c", "get")];
         let sum = |rules| {
@@ -79,6 +96,10 @@ mod tests {
                 "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"to-view": "true"}}]}}))
         };
         assert_eq!(story(&plan(&sum(json!([])), &all)), ["update ClusterRole view"]);
-        assert!(plan(&sum(json!([{"verbs": ["get"]}, {"verbs": ["list"]}])), &all).actions.is_empty());
+        assert!(
+            plan(&sum(json!([{"verbs": ["get"]}, {"verbs": ["list"]}])), &all)
+                .actions
+                .is_empty()
+        );
     }
 }

@@ -40,9 +40,13 @@ impl Controller for CsrApprovingController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        let Some(request) = self.requests.get(key) else { return Plan::nothing() };
+        let Some(request) = self.requests.get(key) else {
+            return Plan::nothing();
+        };
         let requester = request.spec.username.as_deref().unwrap_or_default();
-        let node = requester.strip_prefix("system:node:").and_then(|name| self.nodes.get(&Key::cluster(name)));
+        let node = requester
+            .strip_prefix("system:node:")
+            .and_then(|name| self.nodes.get(&Key::cluster(name)));
         plan::approval(&request, node.as_deref(), context.now)
     }
 }

@@ -60,8 +60,14 @@ impl Controller for DeploymentController {
         // Recreate waits for the last old pod to be gone.
         let sets = self.sets.clone();
         watches.on(&self.pods, move |change| {
-            let Some(pod) = change.old.as_ref().filter(|_| change.new.is_none()) else { return Vec::new() };
-            let Some(owner) = pod.metadata.controller().filter(|owner| owner.kind == "ReplicaSet") else {
+            let Some(pod) = change.old.as_ref().filter(|_| change.new.is_none()) else {
+                return Vec::new();
+            };
+            let Some(owner) = pod
+                .metadata
+                .controller()
+                .filter(|owner| owner.kind == "ReplicaSet")
+            else {
                 return Vec::new();
             };
             let key = Key::new(pod.metadata.namespace(), &owner.name);
@@ -76,7 +82,9 @@ impl Controller for DeploymentController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        let Some(deployment) = self.deployments.get(key) else { return Plan::nothing() };
+        let Some(deployment) = self.deployments.get(key) else {
+            return Plan::nothing();
+        };
         plan(&Observed {
             deployment,
             sets: self.sets.list_namespace(&key.namespace),

@@ -6,7 +6,8 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::Value;
 
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+const AGGREGATED: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 /// A resource, in the version the server prefers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +52,11 @@ pub async fn discover(client: &Client) -> Result<Resources, kube::Error> {
             aggregated(list, &mut resources);
         } else {
             for version in preferred(&answer) {
-                let path = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
+                let path = if version.contains('/') {
+                    format!("/apis/{version}")
+                } else {
+                    format!("/api/{version}")
+                };
                 match get(client, &path).await {
                     Ok(list) => legacy(&version, &list, &mut resources),
                     Err(kube::Error::Api(_)) => resources.failed.push(version),
@@ -136,10 +141,9 @@ fn aggregated(list: GroupList, resources: &mut Resources) {
 }
 
 fn add(found: Discovered, resources: &mut Resources) {
-    let known = resources
-        .all
-        .iter()
-        .any(|have| have.resource.group == found.resource.group && have.resource.plural == found.resource.plural);
+    let known = resources.all.iter().any(|have| {
+        have.resource.group == found.resource.group && have.resource.plural == found.resource.plural
+    });
     if !known {
         resources.all.push(found);
     }
@@ -180,7 +184,9 @@ fn legacy(group_version: &str, list: &Value, resources: &mut Resources) {
                 plural,
             },
             namespaced: listed["namespaced"] == true,
-            verbs: verbs.filter_map(|verb| verb.as_str().map(str::to_owned)).collect(),
+            verbs: verbs
+                .filter_map(|verb| verb.as_str().map(str::to_owned))
+                .collect(),
         };
         add(found, resources);
     }

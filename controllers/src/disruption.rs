@@ -31,17 +31,25 @@ pub struct Observed {
 
 pub fn plan(observed: &Observed) -> Plan {
     let budget = observed.budget.as_ref();
-    let Some(spec) = &budget.spec else { return Plan::nothing() };
+    let Some(spec) = &budget.spec else {
+        return Plan::nothing();
+    };
     let before = budget.status.clone().unwrap_or_default();
     let selected: Vec<&Arc<Pod>> = observed
         .pods
         .iter()
-        .filter(|pod| spec.selector.as_ref().is_some_and(|selector| selects(selector, pod.metadata.labels.as_ref())))
+        .filter(|pod| {
+            spec.selector
+                .as_ref()
+                .is_some_and(|selector| selects(selector, pod.metadata.labels.as_ref()))
+        })
         .collect();
     let mut plan = Plan::nothing();
     let mut disrupted = BTreeMap::new();
     for (name, at) in before.disrupted_pods.clone().unwrap_or_default() {
-        let pod = selected.iter().find(|pod| pod.metadata.name() == name && !pod.metadata.is_terminating());
+        let pod = selected
+            .iter()
+            .find(|pod| pod.metadata.name() == name && !pod.metadata.is_terminating());
         let left = DELETION_TIMEOUT - observed.now.duration_since(at.0);
         if let (Some(_), Ok(left)) = (pod, Duration::try_from(left)) {
             plan.look_again(left + Duration::from_secs(1));
@@ -55,7 +63,11 @@ pub fn plan(observed: &Observed) -> Plan {
         .count();
     let healthy = i32::try_from(healthy).unwrap_or(i32::MAX);
     let (expected, desired) = expectation(observed, &selected);
-    let allowed = if expected > 0 { (healthy - desired).max(0) } else { 0 };
+    let allowed = if expected > 0 {
+        (healthy - desired).max(0)
+    } else {
+        0
+    };
     let after = PodDisruptionBudgetStatus {
         current_healthy: Some(healthy),
         desired_healthy: Some(desired),
@@ -75,7 +87,9 @@ pub fn plan(observed: &Observed) -> Plan {
 
 /// Expected pods, and how many of them must stay healthy.
 fn expectation(observed: &Observed, selected: &[&Arc<Pod>]) -> (i32, i32) {
-    let Some(spec) = &observed.budget.spec else { return (0, 0) };
+    let Some(spec) = &observed.budget.spec else {
+        return (0, 0);
+    };
     let mut scales: BTreeMap<&str, i32> = BTreeMap::new();
     for pod in selected {
         // Pods without a controller that can be scaled count only against an absolute minimum.
@@ -93,15 +107,33 @@ fn expectation(observed: &Observed, selected: &[&Arc<Pod>]) -> (i32, i32) {
             (scaled_total, (scaled_total - unavailable).max(0))
         }
         (None, Some(IntOrString::Int(min))) => (count, *min),
-        (None, Some(percent)) => (scaled_total, scaled(percent, scaled_total, Round::Up).unwrap_or(0)),
+        (None, Some(percent)) => (
+            scaled_total,
+            scaled(percent, scaled_total, Round::Up).unwrap_or(0),
+        ),
         (None, None) => (count, 1.min(count)),
     }
 }
 
-fn condition(budget: &PodDisruptionBudget, before: &PodDisruptionBudgetStatus, allowed: i32, now: Timestamp) -> Condition {
-    let (status, reason) = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
-    let told = before.conditions.iter().flatten().find(|condition| condition.type_ == "DisruptionAllowed");
-    let since = told.filter(|told| told.status == status).map_or(Time(now), |told| told.last_transition_time.clone());
+fn condition(
+    budget: &PodDisruptionBudget,
+    before: &PodDisruptionBudgetStatus,
+    allowed: i32,
+    now: Timestamp,
+) -> Condition {
+    let (status, reason) = if allowed > 0 {
+        ("True", "SufficientPods")
+    } else {
+        ("False", "InsufficientPods")
+    };
+    let told = before
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "DisruptionAllowed");
+    let since = told
+        .filter(|told| told.status == status)
+        .map_or(Time(now), |told| told.last_transition_time.clone());
     Condition {
         type_: "DisruptionAllowed".into(),
         status: status.into(),
@@ -139,7 +171,11 @@ impl DisruptionController {
         match owner.kind.as_str() {
             "ReplicaSet" => {
                 let set = self.replica_sets.get(&key)?;
-                match set.metadata.controller().filter(|above| above.kind == "Deployment") {
+                match set
+                    .metadata
+                    .controller()
+                    .filter(|above| above.kind == "Deployment")
+                {
                     Some(above) => {
                         let deployment = self.deployments.get(&Key::new(namespace, &above.name))?;
                         deployment.spec.as_ref().map(|spec| spec.replicas.unwrap_or(1))
@@ -147,7 +183,12 @@ impl DisruptionController {
                     None => set.spec.as_ref().map(|spec| spec.replicas.unwrap_or(1)),
                 }
             }
-            "StatefulSet" => self.stateful_sets.get(&key)?.spec.as_ref().map(|spec| spec.replicas.unwrap_or(1)),
+            "StatefulSet" => self
+                .stateful_sets
+                .get(&key)?
+                .spec
+                .as_ref()
+                .map(|spec| spec.replicas.unwrap_or(1)),
             "ReplicationController" => {
                 let controller = self.replication_controllers.get(&key)?;
                 controller.spec.as_ref().map(|spec| spec.replicas.unwrap_or(1))
@@ -166,26 +207,36 @@ impl Controller for DisruptionController {
         watches.objects(&self.budgets);
         let budgets = self.budgets.clone();
         let all_in = move |namespace: &str| -> Vec<Key> {
-            budgets.list_namespace(namespace).iter().map(|budget| Key::of(&budget.metadata)).collect()
+            budgets
+                .list_namespace(namespace)
+                .iter()
+                .map(|budget| Key::of(&budget.metadata))
+                .collect()
         };
         let of_pods = all_in.clone();
         watches.on(&self.pods, move |change| {
             let pod = change.new.as_ref().or(change.old.as_ref());
-            pod.map(|pod| of_pods(pod.metadata.namespace())).unwrap_or_default()
+            pod.map(|pod| of_pods(pod.metadata.namespace()))
+                .unwrap_or_default()
         });
         let of_deployments = all_in.clone();
         watches.on(&self.deployments, move |change| {
             let deployment = change.new.as_ref().or(change.old.as_ref());
-            deployment.map(|deployment| of_deployments(deployment.metadata.namespace())).unwrap_or_default()
+            deployment
+                .map(|deployment| of_deployments(deployment.metadata.namespace()))
+                .unwrap_or_default()
         });
         watches.on(&self.stateful_sets, move |change| {
             let set = change.new.as_ref().or(change.old.as_ref());
-            set.map(|set| all_in(set.metadata.namespace())).unwrap_or_default()
+            set.map(|set| all_in(set.metadata.namespace()))
+                .unwrap_or_default()
         });
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        let Some(budget) = self.budgets.get(key) else { return Plan::nothing() };
+        let Some(budget) = self.budgets.get(key) else {
+            return Plan::nothing();
+        };
         let pods = self.pods.list_namespace(&key.namespace);
         let scales = pods
             .iter()
@@ -217,17 +268,29 @@ mod tests {
         let owner = || Some(owned_by("apps/v1", "ReplicaSet", "rs"));
         let spec = crate::testing::merged(json!({"selector": {"matchLabels": {"app": "web"}}}), spec);
         let observed = Observed {
-            budget: object::<PodDisruptionBudget>(json!({"metadata": {"name": "b", "namespace": "default"}, "spec": spec, "status": {"disruptedPods": disrupted}})),
+            budget: object::<PodDisruptionBudget>(
+                json!({"metadata": {"name": "b", "namespace": "default"}, "spec": spec, "status": {"disruptedPods": disrupted}}),
+            ),
             pods: vec![
-                pod("a", owner(), json!({})), pod("b", owner(), json!({})), pod("c", owner(), json!({})),
+                pod("a", owner(), json!({})),
+                pod("b", owner(), json!({})),
+                pod("c", owner(), json!({})),
                 pod("d", owner(), json!({"status": {"conditions": []}})),
             ],
             scales: BTreeMap::from([("uid-rs".into(), 5)]),
             now: now(),
         };
-        let Some(Action::UpdateStatus(body)) = plan(&observed).actions.into_iter().next() else { panic!("a status") };
+        let Some(Action::UpdateStatus(body)) = plan(&observed).actions.into_iter().next() else {
+            panic!("a status")
+        };
         let _: Arc<PodDisruptionBudget> = object(body.value.clone());
-        ["currentHealthy", "desiredHealthy", "expectedPods", "disruptionsAllowed"].map(|field| body.value["status"][field].as_i64().unwrap())
+        [
+            "currentHealthy",
+            "desiredHealthy",
+            "expectedPods",
+            "disruptionsAllowed",
+        ]
+        .map(|field| body.value["status"][field].as_i64().unwrap())
     }
 
     #[test]
@@ -235,7 +298,15 @@ mod tests {
         assert_eq!(status(json!({"minAvailable": 2}), json!({})), [3, 2, 4, 1]);
         assert_eq!(status(json!({"minAvailable": "50%"}), json!({})), [3, 3, 5, 0]);
         assert_eq!(status(json!({"maxUnavailable": 3}), json!({})), [3, 2, 5, 1]);
-        assert_eq!(status(json!({"minAvailable": 1}), json!({"a": ago(1)})), [2, 1, 4, 1], "a granted eviction counts");
-        assert_eq!(status(json!({"minAvailable": 1}), json!({"a": ago(121)})), [3, 1, 4, 2], "for two minutes");
+        assert_eq!(
+            status(json!({"minAvailable": 1}), json!({"a": ago(1)})),
+            [2, 1, 4, 1],
+            "a granted eviction counts"
+        );
+        assert_eq!(
+            status(json!({"minAvailable": 1}), json!({"a": ago(121)})),
+            [3, 1, 4, 2],
+            "for two minutes"
+        );
     }
 }

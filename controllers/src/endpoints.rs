@@ -21,13 +21,19 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 fn watch_pods(watches: &mut Watches<'_>, pods: &Cache<Pod>, services: &Cache<Service>) {
     let services = services.clone();
     watches.on(pods, move |change| {
-        let states: Vec<&Pod> = [&change.old, &change.new].into_iter().flatten().map(AsRef::as_ref).collect();
+        let states: Vec<&Pod> = [&change.old, &change.new]
+            .into_iter()
+            .flatten()
+            .map(AsRef::as_ref)
+            .collect();
         if let [old, new] = states.as_slice()
             && !pods::matters(old, new)
         {
             return Vec::new();
         }
-        let Some(namespace) = states.first().map(|pod| pod.metadata.namespace()) else { return Vec::new() };
+        let Some(namespace) = states.first().map(|pod| pod.metadata.namespace()) else {
+            return Vec::new();
+        };
         services
             .list_namespace(namespace)
             .into_iter()
@@ -35,7 +41,9 @@ fn watch_pods(watches: &mut Watches<'_>, pods: &Cache<Pod>, services: &Cache<Ser
                 let wanted = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
                 wanted.is_some_and(|wanted| {
                     !wanted.is_empty()
-                        && states.iter().any(|pod| selector::includes(pod.metadata.labels.as_ref(), wanted))
+                        && states
+                            .iter()
+                            .any(|pod| selector::includes(pod.metadata.labels.as_ref(), wanted))
                 })
             })
             .map(|service| Key::of(&service.metadata))

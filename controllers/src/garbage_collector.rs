@@ -36,7 +36,12 @@ impl GarbageCollector {
 
     /// Whether each owner is there: the graph knows most; one that it doesn't know is asked for, because a watch may
     /// be behind and nothing may be deleted on a guess.
-    async fn owners(&self, owner_refs: &[OwnerReference], namespace: &str, context: &Context) -> Result<BTreeMap<String, OwnerState>, SyncError> {
+    async fn owners(
+        &self,
+        owner_refs: &[OwnerReference],
+        namespace: &str,
+        context: &Context,
+    ) -> Result<BTreeMap<String, OwnerState>, SyncError> {
         let mut states = BTreeMap::new();
         for reference in owner_refs {
             let known = self.monitor.read(|graph| graph.state(&reference.uid));
@@ -49,10 +54,21 @@ impl GarbageCollector {
         Ok(states)
     }
 
-    async fn ask(&self, reference: &OwnerReference, namespace: &str, context: &Context) -> Result<OwnerState, SyncError> {
-        let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+    async fn ask(
+        &self,
+        reference: &OwnerReference,
+        namespace: &str,
+        context: &Context,
+    ) -> Result<OwnerState, SyncError> {
+        let group = reference
+            .api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group);
         let Some(found) = self.monitor.resource_of(group, &reference.kind) else {
-            return Err(SyncError::Other(format!("unknown owner kind {} {}", reference.api_version, reference.kind)));
+            return Err(SyncError::Other(format!(
+                "unknown owner kind {} {}",
+                reference.api_version, reference.kind
+            )));
         };
         if found.namespaced && namespace.is_empty() {
             // A cluster-scoped object can't have an owner inside a namespace: nobody can tell, so it stays.
@@ -95,7 +111,9 @@ impl Controller for GarbageCollector {
             let Some((item, dependents)) = self.monitor.read(|graph| graph.look(&key.name)) else {
                 return Ok(Plan::nothing());
             };
-            let owners = self.owners(item.meta.owners(), item.meta.namespace(), context).await?;
+            let owners = self
+                .owners(item.meta.owners(), item.meta.namespace(), context)
+                .await?;
             Ok(plan::plan(&Observed {
                 item,
                 dependents,

@@ -38,12 +38,19 @@ pub fn history(
         .filter(|revision| revision.metadata.is_controlled_by(owner.uid()))
         .cloned()
         .collect();
-    all.sort_by_key(|revision| (revision.revision, revision.metadata.created_at(), revision.metadata.name().to_owned()));
+    all.sort_by_key(|revision| {
+        (
+            revision.revision,
+            revision.metadata.created_at(),
+            revision.metadata.name().to_owned(),
+        )
+    });
     let next = all.last().map_or(0, |last| last.revision) + 1;
     let wanted = canonical(template);
-    let found = all.iter().rev().find(|revision| {
-        template_of(revision).is_some_and(|template| canonical(&template) == wanted)
-    });
+    let found = all
+        .iter()
+        .rev()
+        .find(|revision| template_of(revision).is_some_and(|template| canonical(&template) == wanted));
     if let Some(found) = found {
         let mut update = found.as_ref().clone();
         let mut action = None;
@@ -72,7 +79,11 @@ fn make(
     let mut bytes = canonical(template).to_string().into_bytes();
     bytes.extend(collisions.unwrap_or(0).to_le_bytes());
     let hash = safe_encode(&fnv1a(&bytes).to_string());
-    let mut labels = template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default();
+    let mut labels = template
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.labels.clone())
+        .unwrap_or_default();
     labels.insert(REVISION_HASH.to_owned(), hash.clone());
     ControllerRevision {
         metadata: ObjectMeta {
@@ -113,6 +124,12 @@ pub fn truncate(history: &History, limit: i32, in_use: impl Fn(&ControllerRevisi
         .iter()
         .filter(|revision| revision.metadata.name() != history.update.metadata.name() && !in_use(revision))
         .collect();
-    let surplus = unused.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
-    unused.into_iter().take(surplus).map(|revision| Action::delete(revision.as_ref())).collect()
+    let surplus = unused
+        .len()
+        .saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    unused
+        .into_iter()
+        .take(surplus)
+        .map(|revision| Action::delete(revision.as_ref()))
+        .collect()
 }

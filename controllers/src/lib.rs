@@ -41,9 +41,9 @@ mod selector;
 mod serviceaccount;
 mod statefulset;
 mod taint_eviction;
-mod token_cleaner;
 #[cfg(test)]
 mod testing;
+mod token_cleaner;
 
 pub use action::{Action, Plan};
 pub use config::{Config, NodeConfig, SigningConfig};

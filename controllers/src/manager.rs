@@ -38,7 +38,12 @@ impl ControllerManager {
         let runners: Vec<Arc<Runner>> = controllers
             .into_iter()
             .map(|controller: Arc<dyn Controller>| {
-                Arc::new(Runner::new(controller, Arc::clone(&executor), Arc::clone(&informers), &self.env))
+                Arc::new(Runner::new(
+                    controller,
+                    Arc::clone(&executor),
+                    Arc::clone(&informers),
+                    &self.env,
+                ))
             })
             .collect();
         let _dispatchers = informers.start();

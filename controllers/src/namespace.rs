@@ -43,7 +43,10 @@ impl NamespaceController {
             .await?;
         Ok(Observed {
             namespace,
-            contents: contents.into_iter().filter(|contents| !contents.items.is_empty()).collect(),
+            contents: contents
+                .into_iter()
+                .filter(|contents| !contents.items.is_empty())
+                .collect(),
             undiscovered: resources.failed,
             failed: context.failure.clone(),
             now: context.now,
@@ -52,14 +55,22 @@ impl NamespaceController {
 }
 
 async fn contents(context: &Context, namespace: &str, found: Discovered) -> Result<Contents, SyncError> {
-    let path = if found.resource.group.is_empty() { "/api" } else { "/apis" };
+    let path = if found.resource.group.is_empty() {
+        "/api"
+    } else {
+        "/apis"
+    };
     let version = found.resource.api_version();
     let plural = &found.resource.plural;
     let request = Request::new(format!("{path}/{version}/namespaces/{namespace}/{plural}"));
     let request = request
         .list_metadata(&ListParams::default())
         .map_err(|error| SyncError::Other(error.to_string()))?;
-    let items = match context.client.request::<ObjectList<PartialObjectMeta>>(request).await {
+    let items = match context
+        .client
+        .request::<ObjectList<PartialObjectMeta>>(request)
+        .await
+    {
         Ok(list) => list.items,
         // The resource went away since discovery, or can't be listed: nothing of it can be left behind.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 405 => Vec::new(),

@@ -7,13 +7,18 @@ use k8s_openapi::api::core::v1::{Node, NodeSelector, NodeSelectorRequirement, Po
 /// Node selector and required node affinity.
 pub fn matches(spec: &PodSpec, node: &Node) -> bool {
     let labels = node.metadata.labels.as_ref();
-    let selected = spec.node_selector.as_ref().is_none_or(|wanted| crate::selector::includes(labels, wanted));
+    let selected = spec
+        .node_selector
+        .as_ref()
+        .is_none_or(|wanted| crate::selector::includes(labels, wanted));
     selected && required(spec).is_none_or(|selector| selector_matches(selector, node))
 }
 
 fn required(spec: &PodSpec) -> Option<&NodeSelector> {
     let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
-    affinity.required_during_scheduling_ignored_during_execution.as_ref()
+    affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()
 }
 
 /// Any term; within a term all of it. A term without requirements matches nothing.
@@ -23,7 +28,9 @@ fn selector_matches(selector: &NodeSelector, node: &Node) -> bool {
         let fields = term.match_fields.as_deref().unwrap_or_default();
         let holds_something = !expressions.is_empty() || !fields.is_empty();
         holds_something
-            && expressions.iter().all(|rule| holds(rule, node.metadata.label(&rule.key)))
+            && expressions
+                .iter()
+                .all(|rule| holds(rule, node.metadata.label(&rule.key)))
             && fields
                 .iter()
                 .all(|rule| rule.key == "metadata.name" && holds(rule, Some(node.metadata.name())))
@@ -50,7 +57,10 @@ pub fn target_node(spec: &PodSpec) -> Option<&str> {
     if let Some(node) = spec.node_name.as_deref().filter(|node| !node.is_empty()) {
         return Some(node);
     }
-    let fields = required(spec)?.node_selector_terms.iter().flat_map(|term| term.match_fields.iter().flatten());
+    let fields = required(spec)?
+        .node_selector_terms
+        .iter()
+        .flat_map(|term| term.match_fields.iter().flatten());
     fields
         .filter(|rule| rule.key == "metadata.name" && rule.operator == "In")
         .find_map(|rule| rule.values.as_ref()?.first().map(String::as_str))

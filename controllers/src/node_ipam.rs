@@ -58,7 +58,9 @@ impl ClusterRange {
 
     /// The parts that a range lies in or covers.
     fn indices(self, range: &str) -> std::ops::Range<u32> {
-        let Some((base, prefix)) = parse(range) else { return 0..0 };
+        let Some((base, prefix)) = parse(range) else {
+            return 0..0;
+        };
         let size = |prefix: u8| 1_u64 << (32 - prefix);
         let (from, to) = (u64::from(base), u64::from(base) + size(prefix));
         let (start, end) = (u64::from(self.base), u64::from(self.base) + size(self.prefix));
@@ -86,9 +88,18 @@ fn parse(text: &str) -> Option<(u32, u8)> {
 /// Gives every node without a range the lowest free one, in the order of names.
 pub fn plan(nodes: &[Arc<Node>], range: ClusterRange) -> Plan {
     let mut used = BTreeSet::new();
-    let has_range = |node: &Node| node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone()).filter(|cidr| !cidr.is_empty());
+    let has_range = |node: &Node| {
+        node.spec
+            .as_ref()
+            .and_then(|spec| spec.pod_cidr.clone())
+            .filter(|cidr| !cidr.is_empty())
+    };
     for node in nodes {
-        let listed = node.spec.as_ref().and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default();
+        let listed = node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.pod_cidrs.clone())
+            .unwrap_or_default();
         for cidr in listed.into_iter().chain(has_range(node)) {
             used.extend(range.indices(&cidr));
         }
@@ -141,7 +152,10 @@ impl Controller for NodeIpamController {
             let cidr = |node: &Arc<Node>| node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone());
             let changed = change.old.as_ref().map(cidr) != change.new.as_ref().map(cidr);
             let bare = change.new.as_ref().is_some_and(|node| cidr(node).is_none());
-            (changed || bare).then(|| Key::cluster("all")).into_iter().collect()
+            (changed || bare)
+                .then(|| Key::cluster("all"))
+                .into_iter()
+                .collect()
         });
     }
 
@@ -165,7 +179,9 @@ mod tests {
 
     fn given(nodes: &[Arc<Node>], range: ClusterRange) -> Vec<String> {
         let cidr = |action: &Action| match action {
-            Action::Patch { target, patch, .. } => format!("{} {}", target.key, patch["spec"]["podCIDR"].as_str().unwrap()),
+            Action::Patch { target, patch, .. } => {
+                format!("{} {}", target.key, patch["spec"]["podCIDR"].as_str().unwrap())
+            }
             other => other.summary(),
         };
         plan(nodes, range).actions.iter().map(cidr).collect()
@@ -174,15 +190,30 @@ mod tests {
     #[test]
     fn nodes_get_the_lowest_free_ranges_and_keep_them() {
         let range = ClusterRange::parse("10.244.0.0/16", 24).unwrap();
-        let nodes = [node("a", None), node("b", Some("10.244.0.0/24")), node("c", Some("10.244.2.0/23")), node("d", None), node("e", None)];
-        assert_eq!(given(&nodes, range), ["a 10.244.1.0/24", "d 10.244.4.0/24", "e 10.244.5.0/24"]);
+        let nodes = [
+            node("a", None),
+            node("b", Some("10.244.0.0/24")),
+            node("c", Some("10.244.2.0/23")),
+            node("d", None),
+            node("e", None),
+        ];
+        assert_eq!(
+            given(&nodes, range),
+            ["a 10.244.1.0/24", "d 10.244.4.0/24", "e 10.244.5.0/24"]
+        );
     }
 
     #[test]
     fn an_exhausted_cluster_range_is_told() {
         let range = ClusterRange::parse("10.0.0.0/24", 24).unwrap();
         let told = given(&[node("a", None), node("b", None)], range);
-        assert_eq!(told, ["a 10.0.0.0/24", "event CIDRNotAvailable: Node b status is now: CIDRNotAvailable"]);
+        assert_eq!(
+            told,
+            [
+                "a 10.0.0.0/24",
+                "event CIDRNotAvailable: Node b status is now: CIDRNotAvailable"
+            ]
+        );
         assert!(ClusterRange::parse("10.0.0.0/25", 24).is_err());
     }
 }

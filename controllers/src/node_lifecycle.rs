@@ -57,7 +57,10 @@ impl Controller for NodeLifecycleController {
         watches.once(Key::cluster("all"));
         let (heard, started) = (Arc::clone(&self.heard), self.started);
         watches.on(&self.leases, move |change| {
-            let lease = change.new.as_ref().filter(|lease| lease.metadata.namespace() == LEASE_NAMESPACE);
+            let lease = change
+                .new
+                .as_ref()
+                .filter(|lease| lease.metadata.namespace() == LEASE_NAMESPACE);
             if let Some(lease) = lease {
                 let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
                 heard.insert(lease.metadata.name().to_owned(), started.elapsed());

@@ -30,7 +30,11 @@ pub struct Observed {
 
 pub fn plan(observed: &Observed) -> Plan {
     let mut actions = Vec::new();
-    let known: BTreeMap<&str, &Node> = observed.nodes.iter().map(|node| (node.metadata.name(), node.as_ref())).collect();
+    let known: BTreeMap<&str, &Node> = observed
+        .nodes
+        .iter()
+        .map(|node| (node.metadata.name(), node.as_ref()))
+        .collect();
     for pod in &observed.pods {
         let node = pod_state::node(pod);
         let terminating = pod.metadata.is_terminating();
@@ -55,7 +59,11 @@ pub fn plan(observed: &Observed) -> Plan {
     }
     actions.extend(surplus(observed));
     Plan {
-        actions: if actions.is_empty() { actions } else { vec![Action::Batch(actions)] },
+        actions: if actions.is_empty() {
+            actions
+        } else {
+            vec![Action::Batch(actions)]
+        },
         again_after: Some(PERIOD),
     }
 }
@@ -74,7 +82,11 @@ fn force(pod: &Arc<Pod>, disruption: Option<&str>, now: Timestamp) -> Vec<Action
                 last_transition_time: Some(Time(now)),
                 ..PodCondition::default()
             };
-            let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+            let mut conditions = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.clone())
+                .unwrap_or_default();
             conditions.retain(|condition| condition.type_ != "DisruptionTarget");
             conditions.push(condition);
             status["conditions"] = json!(conditions);
@@ -101,14 +113,24 @@ fn surplus(observed: &Observed) -> Vec<Action> {
     }
     finished.sort_by_key(|pod| (pod.metadata.created_at(), Key::of(&pod.metadata)));
     finished.truncate(finished.len() - observed.threshold);
-    finished.into_iter().map(|pod| Action::delete(pod.as_ref())).collect()
+    finished
+        .into_iter()
+        .map(|pod| Action::delete(pod.as_ref()))
+        .collect()
 }
 
 fn is_out_of_service(node: &Node) -> bool {
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    !ready && taints.into_iter().flatten().any(|taint| taint.key == OUT_OF_SERVICE)
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    !ready
+        && taints
+            .into_iter()
+            .flatten()
+            .any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
 pub struct PodGcController {
@@ -131,7 +153,9 @@ impl PodGcController {
     fn missing(&self, pods: &[Arc<Pod>], nodes: &[Arc<Node>], now: Timestamp) -> BTreeMap<String, Timestamp> {
         let known: BTreeSet<&str> = nodes.iter().map(|node| node.metadata.name()).collect();
         let used = pods.iter().map(|pod| pod_state::node(pod));
-        let missing: BTreeSet<&str> = used.filter(|node| !node.is_empty() && !known.contains(node)).collect();
+        let missing: BTreeSet<&str> = used
+            .filter(|node| !node.is_empty() && !known.contains(node))
+            .collect();
         let mut since = self.missing_since.lock().unwrap_or_else(PoisonError::into_inner);
         since.retain(|node, _| missing.contains(node.as_str()));
         for node in missing {
@@ -150,9 +174,10 @@ impl Controller for PodGcController {
         watches.once(Key::cluster("all"));
         // A deleted pod that no node holds is removed at once.
         watches.on(&self.pods, |change| {
-            let unassigned = change.new.as_ref().is_some_and(|pod| {
-                pod.metadata.is_terminating() && pod_state::node(pod).is_empty()
-            });
+            let unassigned = change
+                .new
+                .as_ref()
+                .is_some_and(|pod| pod.metadata.is_terminating() && pod_state::node(pod).is_empty());
             unassigned.then(|| Key::cluster("all")).into_iter().collect()
         });
     }
@@ -185,10 +210,18 @@ mod tests {
         let observed = Observed {
             pods: vec![
                 pod("fine", None, json!({})),
-                pod("unassigned", None, json!({"metadata": {"deletionTimestamp": ago(1)}, "spec": {"nodeName": null}})),
+                pod(
+                    "unassigned",
+                    None,
+                    json!({"metadata": {"deletionTimestamp": ago(1)}, "spec": {"nodeName": null}}),
+                ),
                 pod("lost", None, json!({"spec": {"nodeName": "gone"}})),
                 pod("registering", None, json!({"spec": {"nodeName": "new"}})),
-                pod("old", None, json!({"metadata": {"creationTimestamp": ago(500)}, "status": {"phase": "Failed"}})),
+                pod(
+                    "old",
+                    None,
+                    json!({"metadata": {"creationTimestamp": ago(500)}, "status": {"phase": "Failed"}}),
+                ),
                 pod("young", None, json!({"status": {"phase": "Succeeded"}})),
             ],
             nodes: vec![object::<Node>(json!({"metadata": {"name": "n1"}}))],
@@ -198,7 +231,9 @@ mod tests {
         };
         assert_eq!(
             story(&plan(&observed)),
-            ["delete Pod default/unassigned; patch Pod default/lost; delete Pod default/lost; delete Pod default/old"]
+            [
+                "delete Pod default/unassigned; patch Pod default/lost; delete Pod default/lost; delete Pod default/old"
+            ]
         );
     }
 }

@@ -29,7 +29,11 @@ pub fn pod_from_template(template: &PodTemplateSpec, owner: &ObjectMeta, referen
 
 /// `<owner>-`, or the bare name where the dash would make it too long for a pod name.
 fn pods_prefix(owner: &str) -> String {
-    if owner.len() < 253 { format!("{owner}-") } else { owner.to_owned() }
+    if owner.len() < 253 {
+        format!("{owner}-")
+    } else {
+        owner.to_owned()
+    }
 }
 
 /// The template as comparable data: without the hash label, without fields that hold nothing.
@@ -60,9 +64,9 @@ pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Str
 
 /// 32-bit FNV-1a.
 pub fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |hash: u32, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// Letters that can't form words, as upstream's `rand.SafeEncodeString`.
@@ -103,10 +107,14 @@ mod tests {
 
     #[test]
     fn templates_that_differ_by_the_hash_label_or_empty_fields_are_the_same() {
-        let plain = template(json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c"}]}}));
-        let hashed = template(json!({"metadata": {"labels": {"app": "a", "pod-template-hash": "x"}},
-            "spec": {"containers": [{"name": "c", "resources": {}}], "volumes": []}}));
-        let other = template(json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "d"}]}}));
+        let plain =
+            template(json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c"}]}}));
+        let hashed = template(
+            json!({"metadata": {"labels": {"app": "a", "pod-template-hash": "x"}},
+            "spec": {"containers": [{"name": "c", "resources": {}}], "volumes": []}}),
+        );
+        let other =
+            template(json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "d"}]}}));
         assert!(same_template(&plain, &hashed));
         assert!(!same_template(&plain, &other));
         assert_eq!(template_hash(&plain, None), template_hash(&hashed, None));

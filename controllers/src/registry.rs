@@ -29,32 +29,54 @@ pub(crate) fn controllers(
     client: &kube::Client,
     informers: &Informers,
 ) -> Vec<Arc<dyn Controller>> {
-    let mut chosen = Chosen { config, all: Vec::new() };
-    chosen.add("replicaset-controller", || Arc::new(ReplicaSetController::new(informers)));
+    let mut chosen = Chosen {
+        config,
+        all: Vec::new(),
+    };
+    chosen.add("replicaset-controller", || {
+        Arc::new(ReplicaSetController::new(informers))
+    });
     chosen.add("replicationcontroller-controller", || {
         Arc::new(ReplicationControllerController::new(informers))
     });
-    chosen.add("deployment-controller", || Arc::new(DeploymentController::new(informers)));
-    chosen.add("namespace-controller", || Arc::new(NamespaceController::new(informers)));
-    chosen.add("serviceaccount-controller", || Arc::new(ServiceAccountController::new(informers)));
+    chosen.add("deployment-controller", || {
+        Arc::new(DeploymentController::new(informers))
+    });
+    chosen.add("namespace-controller", || {
+        Arc::new(NamespaceController::new(informers))
+    });
+    chosen.add("serviceaccount-controller", || {
+        Arc::new(ServiceAccountController::new(informers))
+    });
     if let Some(root_ca_pem) = &config.root_ca_pem {
         chosen.add("root-ca-certificate-publisher-controller", || {
             Arc::new(RootCaPublisher::new(informers, root_ca_pem))
         });
     }
-    chosen.add("garbage-collector-controller", || Arc::new(GarbageCollector::new(client, env)));
-    chosen.add("pod-garbage-collector-controller", || {
-        Arc::new(PodGcController::new(informers, config.terminated_pod_gc_threshold))
+    chosen.add("garbage-collector-controller", || {
+        Arc::new(GarbageCollector::new(client, env))
     });
-    chosen.add("endpoints-controller", || Arc::new(EndpointsController::new(informers)));
-    chosen.add("endpointslice-controller", || Arc::new(EndpointSliceController::new(informers)));
+    chosen.add("pod-garbage-collector-controller", || {
+        Arc::new(PodGcController::new(
+            informers,
+            config.terminated_pod_gc_threshold,
+        ))
+    });
+    chosen.add("endpoints-controller", || {
+        Arc::new(EndpointsController::new(informers))
+    });
+    chosen.add("endpointslice-controller", || {
+        Arc::new(EndpointSliceController::new(informers))
+    });
     chosen.add("endpointslice-mirroring-controller", || {
         Arc::new(EndpointSliceMirroringController::new(informers))
     });
     if let Some(cidr) = &config.cluster_cidr {
         match ClusterRange::parse(cidr, config.node_cidr_mask_size) {
             Ok(range) => {
-                chosen.add("node-ipam-controller", || Arc::new(NodeIpamController::new(informers, range)));
+                chosen.add("node-ipam-controller", || {
+                    Arc::new(NodeIpamController::new(informers, range))
+                });
             }
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "no ranges for nodes"),
         }
@@ -62,26 +84,45 @@ pub(crate) fn controllers(
     chosen.add("node-lifecycle-controller", || {
         Arc::new(NodeLifecycleController::new(informers, config.node))
     });
-    chosen.add("taint-eviction-controller", || Arc::new(TaintEvictionController::new(informers)));
+    chosen.add("taint-eviction-controller", || {
+        Arc::new(TaintEvictionController::new(informers))
+    });
     chosen.add("job-controller", || Arc::new(JobController::new(informers)));
-    chosen.add("ttl-after-finished-controller", || Arc::new(TtlAfterFinishedController::new(informers)));
-    chosen.add("daemonset-controller", || Arc::new(DaemonSetController::new(informers)));
-    chosen.add("statefulset-controller", || Arc::new(StatefulSetController::new(informers)));
+    chosen.add("ttl-after-finished-controller", || {
+        Arc::new(TtlAfterFinishedController::new(informers))
+    });
+    chosen.add("daemonset-controller", || {
+        Arc::new(DaemonSetController::new(informers))
+    });
+    chosen.add("statefulset-controller", || {
+        Arc::new(StatefulSetController::new(informers))
+    });
     chosen.add("certificatesigningrequest-approving-controller", || {
         Arc::new(CsrApprovingController::new(informers))
     });
     if let Some(signing) = &config.signing {
         match CsrSigningController::new(informers, signing) {
-            Ok(signer) => chosen.add("certificatesigningrequest-signing-controller", || Arc::new(signer)),
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "requests won't be signed"),
+            Ok(signer) => chosen.add("certificatesigningrequest-signing-controller", || {
+                Arc::new(signer)
+            }),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "requests won't be signed"
+            ),
         }
     }
     chosen.add("certificatesigningrequest-cleaner-controller", || {
         Arc::new(CsrCleanerController::new(informers))
     });
-    chosen.add("token-cleaner-controller", || Arc::new(TokenCleaner::new(informers)));
-    chosen.add("clusterrole-aggregation-controller", || Arc::new(ClusterRoleAggregation::new(informers)));
-    chosen.add("disruption-controller", || Arc::new(DisruptionController::new(informers)));
+    chosen.add("token-cleaner-controller", || {
+        Arc::new(TokenCleaner::new(informers))
+    });
+    chosen.add("clusterrole-aggregation-controller", || {
+        Arc::new(ClusterRoleAggregation::new(informers))
+    });
+    chosen.add("disruption-controller", || {
+        Arc::new(DisruptionController::new(informers))
+    });
     chosen.all
 }
 

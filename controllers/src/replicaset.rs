@@ -33,7 +33,9 @@ pub struct Observed {
 
 pub fn plan(observed: &Observed) -> Plan {
     let set = observed.set.as_ref();
-    let Some(spec) = &set.spec else { return Plan::nothing() };
+    let Some(spec) = &set.spec else {
+        return Plan::nothing();
+    };
     if selector::is_empty(&spec.selector) {
         return Plan::nothing();
     }
@@ -56,7 +58,13 @@ pub fn plan(observed: &Observed) -> Plan {
         template: spec.template.as_ref().unwrap_or(&empty),
     };
     let siblings = siblings(observed);
-    let decision = decide(&replicas, &claimed.owned, &siblings, observed.failed.as_deref(), observed.now);
+    let decision = decide(
+        &replicas,
+        &claimed.owned,
+        &siblings,
+        observed.failed.as_deref(),
+        observed.now,
+    );
     let mut plan = decision.pods;
     if let Some(update) = status_update(set, &decision.status, observed.now) {
         plan.actions.insert(0, update);
@@ -89,7 +97,9 @@ fn siblings(observed: &Observed) -> Vec<Arc<Pod>> {
 fn status_update(set: &ReplicaSet, status: &Status, now: Timestamp) -> Option<Action> {
     let before = set.status.clone().unwrap_or_default();
     let mut conditions = before.conditions.clone().unwrap_or_default();
-    let had = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
+    let had = conditions
+        .iter()
+        .any(|condition| condition.type_ == "ReplicaFailure");
     match &status.failure {
         Some((reason, message)) if !had => conditions.push(ReplicaSetCondition {
             type_: "ReplicaFailure".into(),
@@ -169,7 +179,9 @@ impl Controller for ReplicaSetController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        let Some(set) = self.sets.get(key) else { return Plan::nothing() };
+        let Some(set) = self.sets.get(key) else {
+            return Plan::nothing();
+        };
         plan(&Observed {
             pods: self.pods.list_namespace(&key.namespace),
             sets: self.sets.list_namespace(&key.namespace),

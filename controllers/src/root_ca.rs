@@ -66,13 +66,21 @@ impl Controller for RootCaPublisher {
         watches.objects(&self.namespaces);
         watches.on(&self.maps, |change| {
             let map = change.new.as_ref().or(change.old.as_ref());
-            map.map(|map| Key::cluster(map.metadata.namespace())).into_iter().collect()
+            map.map(|map| Key::cluster(map.metadata.namespace()))
+                .into_iter()
+                .collect()
         });
     }
 
     fn plan(&self, key: &Key, _context: &Context) -> Plan {
-        let Some(namespace) = self.namespaces.get(key) else { return Plan::nothing() };
-        plan(&namespace, self.maps.get(&Key::new(&key.name, NAME)).as_deref(), &self.root_ca_pem)
+        let Some(namespace) = self.namespaces.get(key) else {
+            return Plan::nothing();
+        };
+        plan(
+            &namespace,
+            self.maps.get(&Key::new(&key.name, NAME)).as_deref(),
+            &self.root_ca_pem,
+        )
     }
 }
 
@@ -86,11 +94,19 @@ mod tests {
     #[test]
     fn the_map_is_created_corrected_and_left_alone() {
         let namespace = object::<Namespace>(json!({"metadata": {"name": "shop"}}));
-        assert_eq!(story(&plan(&namespace, None, "PEM")), ["create ConfigMap shop/kube-root-ca.crt"]);
+        assert_eq!(
+            story(&plan(&namespace, None, "PEM")),
+            ["create ConfigMap shop/kube-root-ca.crt"]
+        );
         let map = |ca: &str| {
-            object::<ConfigMap>(json!({"metadata": {"name": "kube-root-ca.crt", "namespace": "shop"}, "data": {"ca.crt": ca}}))
+            object::<ConfigMap>(
+                json!({"metadata": {"name": "kube-root-ca.crt", "namespace": "shop"}, "data": {"ca.crt": ca}}),
+            )
         };
-        assert_eq!(story(&plan(&namespace, Some(&map("old")), "PEM")), ["update ConfigMap shop/kube-root-ca.crt"]);
+        assert_eq!(
+            story(&plan(&namespace, Some(&map("old")), "PEM")),
+            ["update ConfigMap shop/kube-root-ca.crt"]
+        );
         assert!(story(&plan(&namespace, Some(&map("PEM")), "PEM")).is_empty());
         let leaving = object::<Namespace>(json!({"metadata": {"name": "shop", "deletionTimestamp": ago(1)}}));
         assert!(story(&plan(&leaving, None, "PEM")).is_empty());

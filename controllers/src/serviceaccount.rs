@@ -26,7 +26,10 @@ pub fn plan(namespace: &Namespace, account: Option<&ServiceAccount>) -> Plan {
 
 /// Whether things may still be created in it.
 pub fn is_active(namespace: &Namespace) -> bool {
-    let phase = namespace.status.as_ref().and_then(|status| status.phase.as_deref());
+    let phase = namespace
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
     !namespace.metadata.is_terminating() && phase != Some("Terminating")
 }
 
@@ -61,7 +64,12 @@ impl Controller for ServiceAccountController {
     }
 
     fn plan(&self, key: &Key, _context: &Context) -> Plan {
-        let Some(namespace) = self.namespaces.get(key) else { return Plan::nothing() };
-        plan(&namespace, self.accounts.get(&Key::new(&key.name, NAME)).as_deref())
+        let Some(namespace) = self.namespaces.get(key) else {
+            return Plan::nothing();
+        };
+        plan(
+            &namespace,
+            self.accounts.get(&Key::new(&key.name, NAME)).as_deref(),
+        )
     }
 }

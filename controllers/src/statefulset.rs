@@ -56,7 +56,9 @@ impl Controller for StatefulSetController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        let Some(set) = self.sets.get(key) else { return Plan::nothing() };
+        let Some(set) = self.sets.get(key) else {
+            return Plan::nothing();
+        };
         plan(&Observed {
             set,
             pods: self.pods.list_namespace(&key.namespace),

@@ -27,7 +27,9 @@ pub fn plan(observed: &Observed) -> Plan {
     if observed.taints.is_empty() || pod.metadata.is_terminating() || pod_state::is_finished(pod) {
         return Plan::nothing();
     }
-    let Some(deadline) = deadline(observed) else { return Plan::nothing() };
+    let Some(deadline) = deadline(observed) else {
+        return Plan::nothing();
+    };
     let left = deadline.duration_since(observed.now);
     match Duration::try_from(left) {
         Ok(left) if !left.is_zero() => Plan {
@@ -41,18 +43,31 @@ pub fn plan(observed: &Observed) -> Plan {
 /// When the pod must go; `None` if it may stay.
 fn deadline(observed: &Observed) -> Option<Timestamp> {
     let spec = observed.pod.spec.as_ref();
-    let tolerations = spec.and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default();
+    let tolerations = spec
+        .and_then(|spec| spec.tolerations.as_deref())
+        .unwrap_or_default();
     let mut earliest = None;
     for taint in &observed.taints {
-        let matching: Vec<&Toleration> = tolerations.iter().filter(|toleration| tolerates(toleration, taint)).collect();
+        let matching: Vec<&Toleration> = tolerations
+            .iter()
+            .filter(|toleration| tolerates(toleration, taint))
+            .collect();
         if matching.is_empty() {
             return Some(observed.now);
         }
-        let since = taint.time_added.as_ref().map_or(observed.tainted_since, |time| time.0);
+        let since = taint
+            .time_added
+            .as_ref()
+            .map_or(observed.tainted_since, |time| time.0);
         // A pod that came later than the taint has its whole time.
         let since = since.max(scheduled_at(&observed.pod).unwrap_or(since));
-        for seconds in matching.iter().filter_map(|toleration| toleration.toleration_seconds) {
-            let until = since.saturating_add(SignedDuration::from_secs(seconds.max(0))).ok()?;
+        for seconds in matching
+            .iter()
+            .filter_map(|toleration| toleration.toleration_seconds)
+        {
+            let until = since
+                .saturating_add(SignedDuration::from_secs(seconds.max(0)))
+                .ok()?;
             earliest = Some(earliest.map_or(until, |earlier: Timestamp| earlier.min(until)));
         }
     }
@@ -60,7 +75,10 @@ fn deadline(observed: &Observed) -> Option<Timestamp> {
 }
 
 fn scheduled_at(pod: &Pod) -> Option<Timestamp> {
-    pod_state::condition(pod, "PodScheduled")?.last_transition_time.as_ref().map(|time| time.0)
+    pod_state::condition(pod, "PodScheduled")?
+        .last_transition_time
+        .as_ref()
+        .map(|time| time.0)
 }
 
 /// Source: `v1.Toleration.ToleratesTaint` (1.36).
@@ -78,8 +96,14 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 fn evict(pod: &Pod, now: Timestamp) -> Vec<Action> {
-    let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-    let marked = conditions.iter().any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    let mut conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.clone())
+        .unwrap_or_default();
+    let marked = conditions
+        .iter()
+        .any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
     let key = Key::of(&pod.metadata);
     let mut actions = vec![Action::record(
         pod,
@@ -97,7 +121,10 @@ fn evict(pod: &Pod, now: Timestamp) -> Vec<Action> {
             last_transition_time: Some(Time(now)),
             ..PodCondition::default()
         });
-        actions.push(Action::patch_status_seen(pod, json!({"status": {"conditions": conditions}})));
+        actions.push(Action::patch_status_seen(
+            pod,
+            json!({"status": {"conditions": conditions}}),
+        ));
     }
     actions.push(Action::delete(pod));
     actions
@@ -121,8 +148,15 @@ impl TaintEvictionController {
 }
 
 fn executing(node: &Node) -> Vec<Taint> {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
-    taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect()
+    let taints = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.clone())
+        .unwrap_or_default();
+    taints
+        .into_iter()
+        .filter(|taint| taint.effect == "NoExecute")
+        .collect()
 }
 
 impl Controller for TaintEvictionController {
@@ -153,7 +187,9 @@ impl Controller for TaintEvictionController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        let Some(pod) = self.pods.get(key) else { return Plan::nothing() };
+        let Some(pod) = self.pods.get(key) else {
+            return Plan::nothing();
+        };
         let node = self.nodes.get(&Key::cluster(pod_state::node(&pod)));
         let taints = node.as_deref().map(executing).unwrap_or_default();
         let mut since = self.tainted_since.lock().unwrap_or_else(PoisonError::into_inner);
@@ -182,7 +218,8 @@ mod tests {
     use std::time::Duration;
 
     fn observed(tolerations: Value) -> Observed {
-        let taint = json!({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": ago(20)});
+        let taint =
+            json!({"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": ago(20)});
         Observed {
             pod: pod("a", None, json!({"spec": {"tolerations": tolerations}})),
             taints: vec![serde_json::from_value::<Taint>(taint).unwrap()],
@@ -193,12 +230,17 @@ mod tests {
 
     #[test]
     fn a_pod_stays_as_long_as_it_tolerates() {
-        let gone = ["event TaintManagerEviction: Marking for deletion Pod default/a", "patch Pod default/a", "delete Pod default/a"];
+        let gone = [
+            "event TaintManagerEviction: Marking for deletion Pod default/a",
+            "patch Pod default/a",
+            "delete Pod default/a",
+        ];
         assert_eq!(story(&plan(&observed(json!([])))), gone);
-        let timed = |seconds: i64| {
-            json!([{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}])
-        };
-        assert_eq!(plan(&observed(timed(30))).again_after, Some(Duration::from_secs(10)));
+        let timed = |seconds: i64| json!([{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}]);
+        assert_eq!(
+            plan(&observed(timed(30))).again_after,
+            Some(Duration::from_secs(10))
+        );
         assert_eq!(story(&plan(&observed(timed(20)))), gone);
         assert_eq!(plan(&observed(json!([{"operator": "Exists"}]))).again_after, None);
     }

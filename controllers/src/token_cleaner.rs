@@ -12,8 +12,12 @@ const TYPE: &str = "bootstrap.kubernetes.io/token";
 
 pub fn plan(secret: &Secret, now: Timestamp) -> Plan {
     let text = secret.data.as_ref().and_then(|data| data.get("expiration"));
-    let Some(text) = text.filter(|_| secret.type_.as_deref() == Some(TYPE)) else { return Plan::nothing() };
-    let expiry = std::str::from_utf8(&text.0).ok().and_then(|text| text.parse::<Timestamp>().ok());
+    let Some(text) = text.filter(|_| secret.type_.as_deref() == Some(TYPE)) else {
+        return Plan::nothing();
+    };
+    let expiry = std::str::from_utf8(&text.0)
+        .ok()
+        .and_then(|text| text.parse::<Timestamp>().ok());
     // A token whose expiry can't be read is refused by the API server; it counts as expired here, too.
     let left = expiry.and_then(|expiry| Duration::try_from(expiry.duration_since(now)).ok());
     match left.filter(|left| !left.is_zero()) {
@@ -44,13 +48,22 @@ impl Controller for TokenCleaner {
 
     fn watch(&self, watches: &mut Watches<'_>) {
         watches.on(&self.secrets, |change| {
-            let secret = change.new.as_ref().filter(|secret| secret.metadata.namespace() == "kube-system");
-            secret.map(|secret| Key::of(&secret.metadata)).into_iter().collect()
+            let secret = change
+                .new
+                .as_ref()
+                .filter(|secret| secret.metadata.namespace() == "kube-system");
+            secret
+                .map(|secret| Key::of(&secret.metadata))
+                .into_iter()
+                .collect()
         });
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        self.secrets.get(key).map(|secret| plan(&secret, context.now)).unwrap_or_default()
+        self.secrets
+            .get(key)
+            .map(|secret| plan(&secret, context.now))
+            .unwrap_or_default()
     }
 }
 
@@ -70,7 +83,13 @@ mod tests {
             object::<Secret>(json!({"metadata": {"name": "t", "namespace": "kube-system"},
                 "type": "bootstrap.kubernetes.io/token", "data": {"expiration": data}}))
         };
-        assert_eq!(plan(&token(&ago(-5)), now()).again_after, Some(Duration::from_secs(5)));
-        assert_eq!(story(&plan(&token(&ago(0)), now())), ["delete Secret kube-system/t"]);
+        assert_eq!(
+            plan(&token(&ago(-5)), now()).again_after,
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(
+            story(&plan(&token(&ago(0)), now())),
+            ["delete Secret kube-system/t"]
+        );
     }
 }

@@ -13,12 +13,18 @@ const ANSWERED: SignedDuration = SignedDuration::from_hours(1);
 const PENDING: SignedDuration = SignedDuration::from_hours(24);
 
 pub fn plan(request: &CertificateSigningRequest, now: Timestamp) -> Plan {
-    let conditions = request.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let conditions = request
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
     let told = |kind: &str| {
         let condition = conditions.iter().find(|condition| condition.type_ == kind)?;
         condition.last_update_time.as_ref().map(|time| time.0)
     };
-    let answered = told("Denied").or_else(|| told("Failed")).or_else(|| told("Approved").filter(|_| is_issued(request)));
+    let answered = told("Denied")
+        .or_else(|| told("Failed"))
+        .or_else(|| told("Approved").filter(|_| is_issued(request)));
     let (since, keep) = match answered {
         Some(at) => (at, ANSWERED),
         None => (request.metadata.created_at(), PENDING),
@@ -54,6 +60,9 @@ impl Controller for CsrCleanerController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        self.requests.get(key).map(|request| plan(&request, context.now)).unwrap_or_default()
+        self.requests
+            .get(key)
+            .map(|request| plan(&request, context.now))
+            .unwrap_or_default()
     }
 }

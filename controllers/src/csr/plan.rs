@@ -21,20 +21,35 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers";
 const ADDRESSES_SOON: Duration = Duration::from_secs(1);
 
 pub fn has(request: &CertificateSigningRequest, kind: &str) -> bool {
-    let conditions = request.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| condition.type_ == kind)
+    let conditions = request
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == kind)
 }
 
 pub fn is_issued(request: &CertificateSigningRequest) -> bool {
-    request.status.as_ref().is_some_and(|status| status.certificate.is_some())
+    request
+        .status
+        .as_ref()
+        .is_some_and(|status| status.certificate.is_some())
 }
 
 /// Approves what needs no person; leaves everything else to one.
 pub fn approval(request: &CertificateSigningRequest, node: Option<&Node>, now: Timestamp) -> Plan {
-    if ["Approved", "Denied", "Failed"].iter().any(|kind| has(request, kind)) || is_issued(request) {
+    if ["Approved", "Denied", "Failed"]
+        .iter()
+        .any(|kind| has(request, kind))
+        || is_issued(request)
+    {
         return Plan::nothing();
     }
-    let Some(wanted) = Wanted::parse(&request.spec.request.0) else { return Plan::nothing() };
+    let Some(wanted) = Wanted::parse(&request.spec.request.0) else {
+        return Plan::nothing();
+    };
     let username = request.spec.username.as_deref().unwrap_or_default();
     let in_group = |group: &str| request.spec.groups.iter().flatten().any(|have| have == group);
     let itself = username == wanted.common_name && in_group(NODES);
@@ -57,19 +72,26 @@ pub fn approval(request: &CertificateSigningRequest, node: Option<&Node>, now: T
         _ => return Plan::nothing(),
     };
     let mut approved = request.clone();
-    approved.status.get_or_insert_default().conditions.get_or_insert_default().push(CertificateSigningRequestCondition {
-        type_: "Approved".into(),
-        status: "True".into(),
-        reason: Some("AutoApproved".into()),
-        message: Some(message.into()),
-        last_update_time: Some(Time(now)),
-        last_transition_time: Some(Time(now)),
-    });
+    approved
+        .status
+        .get_or_insert_default()
+        .conditions
+        .get_or_insert_default()
+        .push(CertificateSigningRequestCondition {
+            type_: "Approved".into(),
+            status: "True".into(),
+            reason: Some("AutoApproved".into()),
+            message: Some(message.into()),
+            last_update_time: Some(Time(now)),
+            last_transition_time: Some(Time(now)),
+        });
     vec![Action::UpdateSubresource(Body::of(&approved), "approval")].into()
 }
 
 fn is_node_subject(wanted: &Wanted) -> bool {
-    wanted.organizations == [NODES] && wanted.common_name.starts_with("system:node:") && wanted.other_names == 0
+    wanted.organizations == [NODES]
+        && wanted.common_name.starts_with("system:node:")
+        && wanted.other_names == 0
 }
 
 fn usages(request: &CertificateSigningRequest, purpose: &str) -> bool {
@@ -104,5 +126,9 @@ fn has_all_names(node: &Node, wanted: &Wanted) -> bool {
         .map(|address| address.address.as_str())
         .chain(node.metadata.name.as_deref())
         .collect();
-    wanted.dns_names.iter().chain(&wanted.addresses).all(|name| known.contains(&name.as_str()))
+    wanted
+        .dns_names
+        .iter()
+        .chain(&wanted.addresses)
+        .all(|name| known.contains(&name.as_str()))
 }

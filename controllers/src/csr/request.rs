@@ -30,7 +30,9 @@ impl Wanted {
             ..Self::default()
         };
         for extension in request.requested_extensions().into_iter().flatten() {
-            let ParsedExtension::SubjectAlternativeName(names) = extension else { continue };
+            let ParsedExtension::SubjectAlternativeName(names) = extension else {
+                continue;
+            };
             for name in &names.general_names {
                 match name {
                     GeneralName::DNSName(name) => wanted.dns_names.push((*name).to_owned()),

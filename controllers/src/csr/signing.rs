@@ -21,7 +21,11 @@ const SHORTEST: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     Nothing,
-    Sign { pem: String, usage: Usage, validity: Duration },
+    Sign {
+        pem: String,
+        usage: Usage,
+        validity: Duration,
+    },
     /// The request isn't what its signer signs.
     Refuse(&'static str),
 }
@@ -31,23 +35,42 @@ pub fn decide(request: &CertificateSigningRequest, longest: Duration) -> Decisio
         return Decision::Nothing;
     }
     let signer = request.spec.signer_name.as_str();
-    let ours = [KUBELET_CLIENT, KUBELET_SERVING, "kubernetes.io/kube-apiserver-client"];
+    let ours = [
+        KUBELET_CLIENT,
+        KUBELET_SERVING,
+        "kubernetes.io/kube-apiserver-client",
+    ];
     if !ours.contains(&signer) {
         return Decision::Nothing;
     }
-    let (Some(wanted), Ok(pem)) = (Wanted::parse(&request.spec.request.0), String::from_utf8(request.spec.request.0.clone()))
-    else {
+    let (Some(wanted), Ok(pem)) = (
+        Wanted::parse(&request.spec.request.0),
+        String::from_utf8(request.spec.request.0.clone()),
+    ) else {
         return Decision::Refuse("the request could not be parsed");
     };
     let usage = match signer {
         KUBELET_CLIENT if is_kubelet_client(request, &wanted) => Usage::Client,
         KUBELET_SERVING if is_kubelet_serving(request, &wanted) => Usage::Server,
         KUBELET_CLIENT | KUBELET_SERVING => return Decision::Refuse("the request isn't one of a node"),
-        _ if request.spec.usages.iter().flatten().any(|usage| usage == "client auth") => Usage::Client,
+        _ if request
+            .spec
+            .usages
+            .iter()
+            .flatten()
+            .any(|usage| usage == "client auth") =>
+        {
+            Usage::Client
+        }
         _ => return Decision::Refuse("the request isn't one of a client"),
     };
-    let asked = request.spec.expiration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-    let validity = asked.map_or(longest, |seconds| Duration::from_secs(seconds).max(SHORTEST).min(longest));
+    let asked = request
+        .spec
+        .expiration_seconds
+        .and_then(|seconds| u64::try_from(seconds).ok());
+    let validity = asked.map_or(longest, |seconds| {
+        Duration::from_secs(seconds).max(SHORTEST).min(longest)
+    });
     Decision::Sign { pem, usage, validity }
 }
 
@@ -72,17 +95,24 @@ impl CsrSigningController {
         let failed = match decide(request, self.longest) {
             Decision::Nothing => return Plan::nothing(),
             Decision::Refuse(reason) => reason.to_owned(),
-            Decision::Sign { pem, usage, validity } => match self.authority.sign_request(&pem, usage, validity, now) {
-                Ok(certificate) => {
-                    let mut issued = request.clone();
-                    issued.status.get_or_insert_default().certificate = Some(ByteString(certificate.into_bytes()));
-                    return vec![Action::update_status(&issued)].into();
+            Decision::Sign { pem, usage, validity } => {
+                match self.authority.sign_request(&pem, usage, validity, now) {
+                    Ok(certificate) => {
+                        let mut issued = request.clone();
+                        issued.status.get_or_insert_default().certificate =
+                            Some(ByteString(certificate.into_bytes()));
+                        return vec![Action::update_status(&issued)].into();
+                    }
+                    Err(error) => error.to_string(),
                 }
-                Err(error) => error.to_string(),
-            },
+            }
         };
         let mut refused = request.clone();
-        let conditions = refused.status.get_or_insert_default().conditions.get_or_insert_default();
+        let conditions = refused
+            .status
+            .get_or_insert_default()
+            .conditions
+            .get_or_insert_default();
         conditions.push(CertificateSigningRequestCondition {
             type_: "Failed".into(),
             status: "True".into(),
@@ -106,6 +136,8 @@ impl Controller for CsrSigningController {
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
         let request = self.requests.get(key);
-        request.map(|request| self.act(&request, context.now)).unwrap_or_default()
+        request
+            .map(|request| self.act(&request, context.now))
+            .unwrap_or_default()
     }
 }

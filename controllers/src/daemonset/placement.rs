@@ -8,7 +8,8 @@ use crate::pod_template::pod_from_template;
 use crate::taint_eviction::tolerates;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{
-    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, PodTemplateSpec, Taint, Toleration,
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, PodTemplateSpec, Taint,
+    Toleration,
 };
 
 /// What a daemon pod tolerates by itself: it belongs to the node, however bad the node is.
@@ -36,7 +37,11 @@ pub fn place(spec: &PodSpec, node: &Node) -> Placement {
     let matches = named.is_none_or(|name| name == node.metadata.name()) && node_affinity::matches(spec, node);
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     let bears = |taint: &Taint| tolerations.iter().any(|toleration| tolerates(toleration, taint));
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
+    let taints = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.as_deref())
+        .unwrap_or_default();
     let bears_all = |effect: &str| taints.iter().filter(|taint| taint.effect == effect).all(bears);
     let stays = matches && bears_all("NoExecute");
     Placement {
@@ -67,10 +72,21 @@ pub fn daemon_spec(template: &PodTemplateSpec) -> PodSpec {
 
 /// A pod of revision `hash`, pinned to `node`; the scheduler still binds it.
 pub fn pod_for(set: &DaemonSet, template: &PodTemplateSpec, node: &str, hash: &str) -> Pod {
-    let mut pod = pod_from_template(template, &set.metadata, controller_reference::<DaemonSet>(&set.metadata));
-    pod.metadata.labels.get_or_insert_default().insert(REVISION_HASH.into(), hash.into());
+    let mut pod = pod_from_template(
+        template,
+        &set.metadata,
+        controller_reference::<DaemonSet>(&set.metadata),
+    );
+    pod.metadata
+        .labels
+        .get_or_insert_default()
+        .insert(REVISION_HASH.into(), hash.into());
     let mut spec = daemon_spec(template);
-    let affinity = spec.affinity.get_or_insert_default().node_affinity.get_or_insert_default();
+    let affinity = spec
+        .affinity
+        .get_or_insert_default()
+        .node_affinity
+        .get_or_insert_default();
     let pin = NodeSelectorRequirement {
         key: "metadata.name".into(),
         operator: "In".into(),

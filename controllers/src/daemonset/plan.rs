@@ -42,7 +42,9 @@ pub struct OnNode<'a> {
 
 pub fn plan(observed: &Observed) -> Plan {
     let set = observed.set.as_ref();
-    let Some(spec) = &set.spec else { return Plan::nothing() };
+    let Some(spec) = &set.spec else {
+        return Plan::nothing();
+    };
     if selector::is_empty(&spec.selector) {
         return Plan::nothing();
     }
@@ -54,7 +56,13 @@ pub fn plan(observed: &Observed) -> Plan {
         return claimed.actions.into();
     }
     let collisions = set.status.as_ref().and_then(|status| status.collision_count);
-    let history = history(&set.metadata, &reference, &spec.template, collisions, &observed.revisions);
+    let history = history(
+        &set.metadata,
+        &reference,
+        &spec.template,
+        collisions,
+        &observed.revisions,
+    );
     let hash = hash_of(&history.update).to_owned();
     let here = by_node(observed, &claimed.owned);
     let mut plan = Plan::nothing();
@@ -78,26 +86,44 @@ pub fn plan(observed: &Observed) -> Plan {
         create = step.create;
         delete = step.delete;
     }
-    let deletions: Vec<Action> = delete.into_iter().take(BURST).map(|pod| Action::delete(pod.as_ref())).collect();
+    let deletions: Vec<Action> = delete
+        .into_iter()
+        .take(BURST)
+        .map(|pod| Action::delete(pod.as_ref()))
+        .collect();
     let creations: Vec<Action> = create
         .into_iter()
         .take(BURST)
         .map(|node| Action::create(&pod_for(set, &spec.template, node, &hash)))
         .collect();
     let idle = deletions.is_empty() && creations.is_empty();
-    plan.actions.extend([deletions, creations].into_iter().filter(|batch| !batch.is_empty()).map(Action::Batch));
+    plan.actions.extend(
+        [deletions, creations]
+            .into_iter()
+            .filter(|batch| !batch.is_empty())
+            .map(Action::Batch),
+    );
     if idle {
         let limit = spec.revision_history_limit.unwrap_or(10);
-        plan.actions.extend(history::truncate(&history, limit, |revision| {
-            let hash = hash_of(revision);
-            claimed.owned.iter().any(|pod| pod.metadata.label(REVISION_HASH) == Some(hash))
-        }));
+        plan.actions
+            .extend(history::truncate(&history, limit, |revision| {
+                let hash = hash_of(revision);
+                claimed
+                    .owned
+                    .iter()
+                    .any(|pod| pod.metadata.label(REVISION_HASH) == Some(hash))
+            }));
     }
     plan
 }
 
 fn by_node<'a>(observed: &'a Observed, owned: &'a [Arc<Pod>]) -> Vec<OnNode<'a>> {
-    let template = observed.set.spec.as_ref().map(|spec| daemon_spec(&spec.template)).unwrap_or_default();
+    let template = observed
+        .set
+        .spec
+        .as_ref()
+        .map(|spec| daemon_spec(&spec.template))
+        .unwrap_or_default();
     let mut pods: BTreeMap<&str, Vec<&Arc<Pod>>> = BTreeMap::new();
     for pod in owned {
         if let Some(node) = pod.spec.as_ref().and_then(target_node) {
@@ -128,7 +154,11 @@ fn place_pods<'a>(
     create: &mut Vec<&'a str>,
     delete: &mut Vec<&'a Arc<Pod>>,
 ) {
-    let present: Vec<&&Arc<Pod>> = on_node.pods.iter().filter(|pod| !pod.metadata.is_terminating()).collect();
+    let present: Vec<&&Arc<Pod>> = on_node
+        .pods
+        .iter()
+        .filter(|pod| !pod.metadata.is_terminating())
+        .collect();
     if !on_node.placement.stays {
         delete.extend(present.into_iter().copied());
         return;
@@ -168,7 +198,11 @@ fn status(plan: &mut Plan, observed: &Observed, here: &[OnNode<'_>], hash: &str,
     };
     let (mut available, mut updated) = (0, 0);
     for on_node in here {
-        let first = on_node.pods.iter().find(|pod| !pod.metadata.is_terminating()).or(on_node.pods.first());
+        let first = on_node
+            .pods
+            .iter()
+            .find(|pod| !pod.metadata.is_terminating())
+            .or(on_node.pods.first());
         if !on_node.placement.starts {
             after.number_misscheduled += i32::from(first.is_some());
             continue;

@@ -22,8 +22,13 @@ fn node(name: &str, taints: Value) -> Arc<Node> {
 }
 
 fn daemon(name: &str, node: &str, hash: &str, over: Value) -> Arc<Pod> {
-    let base = json!({"metadata": {"labels": {"controller-revision-hash": hash}}, "spec": {"nodeName": node}});
-    pod(name, Some(owned_by("apps/v1", "DaemonSet", "agent")), merged(base, over))
+    let base =
+        json!({"metadata": {"labels": {"controller-revision-hash": hash}}, "spec": {"nodeName": node}});
+    pod(
+        name,
+        Some(owned_by("apps/v1", "DaemonSet", "agent")),
+        merged(base, over),
+    )
 }
 
 struct World {
@@ -46,7 +51,11 @@ impl World {
 
     fn record_revision(&mut self) {
         let made = self.plan(&[]);
-        let Some(Action::Create(body)) = made.actions.iter().find(|action| matches!(action, Action::Create(_))) else {
+        let Some(Action::Create(body)) = made
+            .actions
+            .iter()
+            .find(|action| matches!(action, Action::Create(_)))
+        else {
             panic!("a revision")
         };
         self.revisions.push(object(body.value.clone()));
@@ -78,7 +87,10 @@ impl World {
             .map(|action| match action {
                 Action::Create(body) => {
                     let pod: Pod = serde_json::from_value(body.value.clone()).unwrap();
-                    format!("create on {}", crate::node_affinity::target_node(&pod.spec.unwrap()).unwrap())
+                    format!(
+                        "create on {}",
+                        crate::node_affinity::target_node(&pod.spec.unwrap()).unwrap()
+                    )
                 }
                 Action::Delete(deletion) => format!("delete {}", deletion.target.key.name),
                 other => other.summary(),
@@ -91,7 +103,10 @@ impl World {
 fn every_fitting_node_gets_one_pod_pinned_to_it() {
     let bad = json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]);
     let own = json!([{"key": "dedicated", "effect": "NoSchedule"}]);
-    let world = World::new(set(json!({})), vec![node("n1", json!([])), node("n2", bad), node("n3", own)]);
+    let world = World::new(
+        set(json!({})),
+        vec![node("n1", json!([])), node("n2", bad), node("n3", own)],
+    );
     assert_eq!(world.moves(&[]), ["create on n1", "create on n2"]);
     let there = daemon("a", "n1", &world.hash(), json!({}));
     let extra = daemon("b", "n1", &world.hash(), json!({}));
@@ -107,36 +122,69 @@ fn every_fitting_node_gets_one_pod_pinned_to_it() {
 fn a_node_that_no_longer_fits_loses_its_pod() {
     let picky = json!({"spec": {"template": {"spec": {"nodeSelector": {"disk": "tape"}}}}});
     let world = World::new(set(picky), vec![node("n1", json!([]))]);
-    assert_eq!(world.moves(&[daemon("a", "n1", &world.hash(), json!({}))]), ["delete a"]);
+    assert_eq!(
+        world.moves(&[daemon("a", "n1", &world.hash(), json!({}))]),
+        ["delete a"]
+    );
 }
 
 #[test]
 fn a_rolling_update_replaces_what_may_be_unavailable_at_a_time() {
-    let mut world = World::new(set(json!({})), vec![node("n1", json!([])), node("n2", json!([])), node("n3", json!([]))]);
+    let mut world = World::new(
+        set(json!({})),
+        vec![
+            node("n1", json!([])),
+            node("n2", json!([])),
+            node("n3", json!([])),
+        ],
+    );
     let old = world.hash();
     world.set = set(json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "v2"}]}}}}));
     world.record_revision();
     let new = world.hash();
     assert_ne!(old, new);
     let at = |name: &str, node: &str, hash: &str| daemon(name, node, hash, json!({}));
-    assert_eq!(world.moves(&[at("a", "n1", &old), at("b", "n2", &old), at("c", "n3", &old)]), ["delete a"]);
+    assert_eq!(
+        world.moves(&[at("a", "n1", &old), at("b", "n2", &old), at("c", "n3", &old)]),
+        ["delete a"]
+    );
     let starting = daemon("d", "n1", &new, json!({"status": {"conditions": []}}));
-    assert!(world.moves(&[starting, at("b", "n2", &old), at("c", "n3", &old)]).is_empty());
-    assert_eq!(world.moves(&[at("d", "n1", &new), at("b", "n2", &old), at("c", "n3", &old)]), ["delete b"]);
+    assert!(
+        world
+            .moves(&[starting, at("b", "n2", &old), at("c", "n3", &old)])
+            .is_empty()
+    );
+    assert_eq!(
+        world.moves(&[at("d", "n1", &new), at("b", "n2", &old), at("c", "n3", &old)]),
+        ["delete b"]
+    );
 }
 
 #[test]
 fn a_surge_starts_the_new_pod_first() {
     let surge = json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}}});
-    let mut world = World::new(set(surge.clone()), vec![node("n1", json!([])), node("n2", json!([]))]);
+    let mut world = World::new(
+        set(surge.clone()),
+        vec![node("n1", json!([])), node("n2", json!([]))],
+    );
     let old = world.hash();
-    world.set = set(merged(surge, json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "v2"}]}}}})));
+    world.set = set(merged(
+        surge,
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "v2"}]}}}}),
+    ));
     world.record_revision();
     let new = world.hash();
-    let (a, b) = (daemon("a", "n1", &old, json!({})), daemon("b", "n2", &old, json!({})));
+    let (a, b) = (
+        daemon("a", "n1", &old, json!({})),
+        daemon("b", "n2", &old, json!({})),
+    );
     assert_eq!(world.moves(&[Arc::clone(&a), Arc::clone(&b)]), ["create on n1"]);
     let starting = daemon("c", "n1", &new, json!({"status": {"conditions": []}}));
-    assert!(world.moves(&[Arc::clone(&a), Arc::clone(&b), starting]).is_empty());
+    assert!(
+        world
+            .moves(&[Arc::clone(&a), Arc::clone(&b), starting])
+            .is_empty()
+    );
     let up = daemon("c", "n1", &new, json!({}));
     let moves = world.moves(&[a, b, up]);
     assert!(moves.contains(&"delete a".to_owned()), "{moves:?}");
@@ -150,8 +198,15 @@ fn rolling_back_makes_the_old_revision_the_newest() {
     world.record_revision();
     world.set = set(json!({}));
     let back = world.plan(&[]);
-    let Some(Action::Update(body)) = back.actions.iter().find(|action| matches!(action, Action::Update(_))) else {
+    let Some(Action::Update(body)) = back
+        .actions
+        .iter()
+        .find(|action| matches!(action, Action::Update(_)))
+    else {
         panic!("an update")
     };
-    assert_eq!((body.key.name.as_str(), &body.value["revision"]), (first.as_str(), &json!(3)));
+    assert_eq!(
+        (body.key.name.as_str(), &body.value["revision"]),
+        (first.as_str(), &json!(3))
+    );
 }

@@ -32,7 +32,11 @@ pub fn step<'a>(observed: &Observed, spec: &DaemonSetSpec, here: &[OnNode<'a>], 
     };
     let max_surge = limit(rolling.and_then(|rolling| rolling.max_surge.as_ref()), 0);
     let max_unavailable = limit(rolling.and_then(|rolling| rolling.max_unavailable.as_ref()), 1);
-    let max_unavailable = if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable };
+    let max_unavailable = if max_surge == 0 {
+        max_unavailable.max(1)
+    } else {
+        max_unavailable
+    };
     let min_ready = spec.min_ready_seconds.unwrap_or(0);
     let is_up = |pod: &Pod| pod_state::is_available(pod, min_ready, observed.now);
     let mut step = Step::default();
@@ -69,10 +73,12 @@ pub fn step<'a>(observed: &Observed, spec: &DaemonSetSpec, here: &[OnNode<'a>], 
     }
     if max_surge > 0 {
         let room = max_surge.saturating_sub(surging);
-        step.create.extend(candidates.iter().take(room).map(|(on_node, _)| on_node.node));
+        step.create
+            .extend(candidates.iter().take(room).map(|(on_node, _)| on_node.node));
     } else {
         let room = max_unavailable.saturating_sub(unavailable);
-        step.delete.extend(candidates.into_iter().take(room).map(|(_, old)| old));
+        step.delete
+            .extend(candidates.into_iter().take(room).map(|(_, old)| old));
     }
     step
 }

@@ -40,10 +40,15 @@ impl Wishes {
         let update = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
         let quarter = IntOrString::String("25%".into());
         let limit = |value: Option<&IntOrString>, round| {
-            scaled(value.unwrap_or(&quarter), replicas, round).unwrap_or(0).max(0)
+            scaled(value.unwrap_or(&quarter), replicas, round)
+                .unwrap_or(0)
+                .max(0)
         };
         let max_surge = limit(update.and_then(|update| update.max_surge.as_ref()), Round::Up);
-        let mut max_unavailable = limit(update.and_then(|update| update.max_unavailable.as_ref()), Round::Down);
+        let mut max_unavailable = limit(
+            update.and_then(|update| update.max_unavailable.as_ref()),
+            Round::Down,
+        );
         if max_surge == 0 && max_unavailable == 0 {
             // Rounding must not make progress impossible.
             max_unavailable = 1;
@@ -72,7 +77,8 @@ impl Revisions {
         owned.sort_by_key(|set| (set.metadata.created_at(), set.metadata.name().to_owned()));
         let current = owned.iter().position(|set| {
             let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
-            template.is_some_and(|template| crate::pod_template::same_template(template, &deployment.template))
+            template
+                .is_some_and(|template| crate::pod_template::same_template(template, &deployment.template))
         });
         let new = current.map(|at| owned.remove(at));
         Self { new, old: owned }
@@ -89,7 +95,10 @@ pub fn wanted(set: &ReplicaSet) -> i32 {
 }
 
 pub fn available(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
+    set.status
+        .as_ref()
+        .and_then(|status| status.available_replicas)
+        .unwrap_or(0)
 }
 
 pub fn actual(set: &ReplicaSet) -> i32 {

@@ -11,7 +11,9 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
 
 pub fn plan(observed: &Observed) -> Plan {
     let deployment = observed.deployment.as_ref();
-    let Some(spec) = &deployment.spec else { return Plan::nothing() };
+    let Some(spec) = &deployment.spec else {
+        return Plan::nothing();
+    };
     if selector::is_empty(&spec.selector) {
         return vec![Action::record(
             deployment,
@@ -78,7 +80,11 @@ fn clean_up(spec: &DeploymentSpec, revisions: &Revisions) -> Vec<Action> {
     if limit == i32::MAX {
         return Vec::new();
     }
-    let mut alive: Vec<_> = revisions.old.iter().filter(|set| !set.metadata.is_terminating()).collect();
+    let mut alive: Vec<_> = revisions
+        .old
+        .iter()
+        .filter(|set| !set.metadata.is_terminating())
+        .collect();
     let surplus = alive.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
     alive.sort_by_key(|set| revision::of(&set.metadata));
     alive
@@ -90,6 +96,10 @@ fn clean_up(spec: &DeploymentSpec, revisions: &Revisions) -> Vec<Action> {
 }
 
 fn is_unused(set: &ReplicaSet) -> bool {
-    let observed_generation = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
+    let observed_generation = set
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation)
+        .unwrap_or(0);
     actual(set) == 0 && wanted(set) == 0 && set.metadata.generation.unwrap_or(0) <= observed_generation
 }

@@ -8,7 +8,12 @@ use crate::object::MetaView;
 use crate::pod_state;
 use k8s_openapi::api::apps::v1::DeploymentSpec;
 
-pub fn roll(observed: &Observed, spec: &DeploymentSpec, wishes: &Wishes, revisions: &Revisions) -> Vec<Action> {
+pub fn roll(
+    observed: &Observed,
+    spec: &DeploymentSpec,
+    wishes: &Wishes,
+    revisions: &Revisions,
+) -> Vec<Action> {
     let deployment = observed.deployment.as_ref();
     let stopped: Vec<Action> = revisions
         .old
@@ -20,7 +25,11 @@ pub fn roll(observed: &Observed, spec: &DeploymentSpec, wishes: &Wishes, revisio
         return stopped;
     }
     let old_runs = observed.pods.iter().any(|pod| {
-        !pod_state::is_finished(pod) && revisions.old.iter().any(|set| pod.metadata.is_controlled_by(set.metadata.uid()))
+        !pod_state::is_finished(pod)
+            && revisions
+                .old
+                .iter()
+                .any(|set| pod.metadata.is_controlled_by(set.metadata.uid()))
     });
     if old_runs {
         return Vec::new();

@@ -32,7 +32,9 @@ const HISTORY_LENGTH: usize = 2000;
 
 /// The revision number an object carries; zero without one.
 pub fn of(meta: &ObjectMeta) -> i64 {
-    meta.annotation(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0)
+    meta.annotation(REVISION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 fn next(old: &[Arc<ReplicaSet>]) -> i64 {
@@ -66,7 +68,10 @@ pub fn refresh(
     if let Some(revision) = annotations.get(REVISION)
         && deployment.metadata.annotation(REVISION) != Some(revision)
     {
-        actions.push(Action::patch_seen(deployment, json!({"metadata": {"annotations": {REVISION: revision}}})));
+        actions.push(Action::patch_seen(
+            deployment,
+            json!({"metadata": {"annotations": {REVISION: revision}}}),
+        ));
     }
     actions
 }
@@ -77,13 +82,20 @@ fn annotate(annotations: &mut BTreeMap<String, String>, deployment: &Deployment,
             annotations.insert(key.clone(), value.clone());
         }
     }
-    let before: i64 = annotations.get(REVISION).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let before: i64 = annotations
+        .get(REVISION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0);
     if before >= revision {
         return;
     }
     if before > 0 {
         let history = annotations.entry(REVISION_HISTORY.to_owned()).or_default();
-        let mut numbers: Vec<String> = history.split(',').filter(|text| !text.is_empty()).map(str::to_owned).collect();
+        let mut numbers: Vec<String> = history
+            .split(',')
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+            .collect();
         numbers.push(before.to_string());
         while numbers.iter().map(|number| number.len() + 1).sum::<usize>() > HISTORY_LENGTH {
             numbers.remove(0);
@@ -103,7 +115,10 @@ pub fn create(
     replicas: i32,
 ) -> Vec<Action> {
     let deployment = observed.deployment.as_ref();
-    let collisions = deployment.status.as_ref().and_then(|status| status.collision_count);
+    let collisions = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.collision_count);
     let hash = template_hash(&spec.template, collisions);
     let mut template = spec.template.clone();
     template

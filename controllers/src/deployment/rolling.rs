@@ -11,7 +11,12 @@ use crate::action::Action;
 use k8s_openapi::api::apps::v1::{DeploymentSpec, ReplicaSet};
 use std::sync::Arc;
 
-pub fn roll(observed: &Observed, spec: &DeploymentSpec, wishes: &Wishes, revisions: &Revisions) -> Vec<Action> {
+pub fn roll(
+    observed: &Observed,
+    spec: &DeploymentSpec,
+    wishes: &Wishes,
+    revisions: &Revisions,
+) -> Vec<Action> {
     let deployment = observed.deployment.as_ref();
     let Some(new) = &revisions.new else {
         let size = new_size(wishes, revisions, 0);
@@ -44,7 +49,11 @@ pub fn new_size(wishes: &Wishes, revisions: &Revisions, current: i32) -> i32 {
 
 /// New sizes of the old ReplicaSets that shrink: first the pods that don't work anyway, then, oldest first, as many
 /// as availability allows.
-pub fn shrunk_sizes(wishes: &Wishes, new: &ReplicaSet, old: &[Arc<ReplicaSet>]) -> Vec<(Arc<ReplicaSet>, i32)> {
+pub fn shrunk_sizes(
+    wishes: &Wishes,
+    new: &ReplicaSet,
+    old: &[Arc<ReplicaSet>],
+) -> Vec<(Arc<ReplicaSet>, i32)> {
     let total: i32 = old.iter().map(|set| wanted(set)).sum::<i32>() + wanted(new);
     let min_available = wishes.replicas - wishes.max_unavailable;
     let new_unavailable = wanted(new) - available(new);

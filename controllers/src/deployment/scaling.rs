@@ -18,7 +18,10 @@ fn number(meta: &ObjectMeta, annotation: &str) -> Option<i32> {
 /// Records the Deployment's size, by which a later change of it is noticed.
 pub fn annotate(annotations: &mut BTreeMap<String, String>, wishes: &Wishes) {
     annotations.insert(DESIRED_REPLICAS.to_owned(), wishes.replicas.to_string());
-    annotations.insert(MAX_REPLICAS.to_owned(), (wishes.replicas + wishes.max_surge).to_string());
+    annotations.insert(
+        MAX_REPLICAS.to_owned(),
+        (wishes.replicas + wishes.max_surge).to_string(),
+    );
 }
 
 /// Whether the Deployment's size changed since its active ReplicaSets were sized.
@@ -31,7 +34,11 @@ pub fn was_scaled(wishes: &Wishes, revisions: &Revisions) -> bool {
 
 /// Gives `set` the size `replicas`, with the event that tells of it. Nothing if it has that size.
 pub fn resize(deployment: &Deployment, wishes: &Wishes, set: &ReplicaSet, replicas: i32) -> Vec<Action> {
-    if wanted(set) == replicas { Vec::new() } else { write(deployment, wishes, set, replicas) }
+    if wanted(set) == replicas {
+        Vec::new()
+    } else {
+        write(deployment, wishes, set, replicas)
+    }
 }
 
 fn write(deployment: &Deployment, wishes: &Wishes, set: &ReplicaSet, replicas: i32) -> Vec<Action> {
@@ -58,7 +65,11 @@ pub fn scale(deployment: &Deployment, wishes: &Wishes, revisions: &Revisions) ->
     if let Some(only) = active_or_latest(revisions) {
         if wanted(only) == wishes.replicas {
             // Sizes agree but the record of the size may not: without it scaling would never end.
-            return if wanted(only) > 0 { write(deployment, wishes, only, wishes.replicas) } else { Vec::new() };
+            return if wanted(only) > 0 {
+                write(deployment, wishes, only, wishes.replicas)
+            } else {
+                Vec::new()
+            };
         }
         return resize(deployment, wishes, only, wishes.replicas);
     }
@@ -101,7 +112,11 @@ fn is_saturated(wishes: &Wishes, set: &ReplicaSet) -> bool {
 fn shares(deployment: &Deployment, wishes: &Wishes, revisions: &Revisions) -> Vec<(Arc<ReplicaSet>, i32)> {
     let mut active: Vec<Arc<ReplicaSet>> = revisions.all().filter(|set| wanted(set) > 0).cloned().collect();
     let total: i32 = active.iter().map(|set| wanted(set)).sum();
-    let allowed = if wishes.replicas > 0 { wishes.replicas + wishes.max_surge } else { 0 };
+    let allowed = if wishes.replicas > 0 {
+        wishes.replicas + wishes.max_surge
+    } else {
+        0
+    };
     let to_add = allowed - total;
     // Growing favours the younger of equals, shrinking the older.
     if to_add > 0 {
@@ -141,7 +156,11 @@ fn share(deployment: &Deployment, wishes: &Wishes, set: &ReplicaSet, to_add: i32
         rounded_share(current, after, before) - current
     };
     let left = to_add - added;
-    if to_add > 0 { fraction.min(left) } else { fraction.max(left) }
+    if to_add > 0 {
+        fraction.min(left)
+    } else {
+        fraction.max(left)
+    }
 }
 
 /// `current * after / before`, rounded to the nearest.

@@ -79,7 +79,9 @@ fn compute(observed: &Observed, wishes: &Wishes, revisions: &Revisions) -> Deplo
     progressing(observed, wishes, revisions, &status, &mut conditions);
     match replica_failure(revisions) {
         Some((reason, message)) => conditions.set("ReplicaFailure", "True", &reason, message),
-        None => conditions.all.retain(|condition| condition.type_ != "ReplicaFailure"),
+        None => conditions
+            .all
+            .retain(|condition| condition.type_ != "ReplicaFailure"),
     }
     status.conditions = Some(conditions.all).filter(|all| !all.is_empty());
     status
@@ -95,19 +97,34 @@ fn progressing(
     let deployment = observed.deployment.as_ref();
     let current = conditions.find("Progressing").cloned();
     if wishes.progress_deadline.is_none() {
-        conditions.all.retain(|condition| condition.type_ != "Progressing");
+        conditions
+            .all
+            .retain(|condition| condition.type_ != "Progressing");
         return;
     }
-    let reason = current.as_ref().and_then(|condition| condition.reason.as_deref()).unwrap_or_default();
+    let reason = current
+        .as_ref()
+        .and_then(|condition| condition.reason.as_deref())
+        .unwrap_or_default();
     if wishes.paused {
         // A rollout that timed out keeps saying so.
         if reason != "DeploymentPaused" && reason != TIMED_OUT {
-            conditions.set("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused".into());
+            conditions.set(
+                "Progressing",
+                "Unknown",
+                "DeploymentPaused",
+                "Deployment is paused".into(),
+            );
         }
         return;
     }
     if reason == "DeploymentPaused" {
-        conditions.set("Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed".into());
+        conditions.set(
+            "Progressing",
+            "Unknown",
+            "DeploymentResumed",
+            "Deployment is resumed".into(),
+        );
         return;
     }
     if reason == NEW_AVAILABLE && status.replicas == status.updated_replicas {
@@ -144,7 +161,9 @@ fn made_progress(before: &DeploymentStatus, after: &DeploymentStatus) -> bool {
 }
 
 fn timed_out(wishes: &Wishes, current: Option<&DeploymentCondition>, now: Timestamp) -> bool {
-    let (Some(deadline), Some(current)) = (wishes.progress_deadline, current) else { return false };
+    let (Some(deadline), Some(current)) = (wishes.progress_deadline, current) else {
+        return false;
+    };
     match current.reason.as_deref() {
         Some(NEW_AVAILABLE) => false,
         Some(TIMED_OUT) => true,
@@ -158,7 +177,11 @@ fn timed_out(wishes: &Wishes, current: Option<&DeploymentCondition>, now: Timest
 /// How long a rollout in progress has left.
 fn until_deadline(wishes: &Wishes, status: &DeploymentStatus, now: Timestamp) -> Option<Duration> {
     let deadline = wishes.progress_deadline?;
-    let current = status.conditions.as_ref()?.iter().find(|condition| condition.type_ == "Progressing")?;
+    let current = status
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|condition| condition.type_ == "Progressing")?;
     let reason = current.reason.as_deref().unwrap_or_default();
     if wishes.paused || reason == NEW_AVAILABLE || reason == TIMED_OUT {
         return None;
@@ -173,7 +196,9 @@ fn until_deadline(wishes: &Wishes, status: &DeploymentStatus, now: Timestamp) ->
 fn replica_failure(revisions: &Revisions) -> Option<(String, String)> {
     revisions.new.iter().chain(&revisions.old).find_map(|set| {
         let conditions = set.status.as_ref()?.conditions.as_ref()?;
-        let failure = conditions.iter().find(|condition| condition.type_ == "ReplicaFailure")?;
+        let failure = conditions
+            .iter()
+            .find(|condition| condition.type_ == "ReplicaFailure")?;
         Some((
             failure.reason.clone().unwrap_or_default(),
             failure.message.clone().unwrap_or_default(),

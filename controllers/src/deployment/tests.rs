@@ -55,12 +55,17 @@ impl World {
         for action in &plan.actions {
             self.apply(action);
         }
-        story(&plan).into_iter().filter(|line| line.starts_with("event Scaling") || line.starts_with("delete")).collect()
+        story(&plan)
+            .into_iter()
+            .filter(|line| line.starts_with("event Scaling") || line.starts_with("delete"))
+            .collect()
     }
 
     fn apply(&mut self, action: &Action) {
         match action {
-            Action::UpdateStatus(Body { value, .. }) => self.deployment = serde_json::from_value(value.clone()).unwrap(),
+            Action::UpdateStatus(Body { value, .. }) => {
+                self.deployment = serde_json::from_value(value.clone()).unwrap()
+            }
             Action::Create(Body { value, .. }) | Action::Update(Body { value, .. }) => {
                 let mut set: ReplicaSet = serde_json::from_value(value.clone()).unwrap();
                 let name = set.metadata.name().to_owned();
@@ -115,14 +120,21 @@ impl World {
 
     fn condition(&self, kind: &str) -> (String, String) {
         let status = self.deployment.status.as_ref().unwrap();
-        let found = status.conditions.iter().flatten().find(|condition| condition.type_ == kind).unwrap();
+        let found = status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == kind)
+            .unwrap();
         (found.status.clone(), found.reason.clone().unwrap())
     }
 
     fn sizes(&self) -> Vec<i32> {
         let mut sets: Vec<_> = self.sets.values().collect();
         sets.sort_by_key(|set| set.metadata.created_at());
-        sets.iter().map(|set| set.spec.as_ref().unwrap().replicas.unwrap()).collect()
+        sets.iter()
+            .map(|set| set.spec.as_ref().unwrap().replicas.unwrap())
+            .collect()
     }
 }
 
@@ -137,13 +149,22 @@ fn anonymous(lines: &[String]) -> Vec<String> {
         char::from(b'A' + u8::try_from(at).unwrap()).to_string()
     };
     let tell = |word: &str, name: &mut dyn FnMut(&str) -> String| {
-        if word.starts_with("web-") { name(word) } else { word.to_owned() }
+        if word.starts_with("web-") {
+            name(word)
+        } else {
+            word.to_owned()
+        }
     };
     lines
         .iter()
         .map(|line| {
-            let line = line.replace("event ScalingReplicaSet: Scaled ", "").replace("replica set ", "");
-            line.split(' ').map(|word| tell(word, &mut name)).collect::<Vec<_>>().join(" ")
+            let line = line
+                .replace("event ScalingReplicaSet: Scaled ", "")
+                .replace("replica set ", "");
+            line.split(' ')
+                .map(|word| tell(word, &mut name))
+                .collect::<Vec<_>>()
+                .join(" ")
         })
         .collect()
 }
@@ -157,28 +178,50 @@ fn a_rollout_alternates_between_surge_and_shrink_until_only_the_new_template_run
     assert_eq!(
         anonymous(&world.settle()),
         [
-            "up A from 0 to 1", "down B from 4 to 2", "up A from 1 to 3", "down B from 2 to 0", "up A from 3 to 4",
+            "up A from 0 to 1",
+            "down B from 4 to 2",
+            "up A from 1 to 3",
+            "down B from 2 to 0",
+            "up A from 3 to 4",
         ]
     );
     let status = world.deployment.status.clone().unwrap();
     assert_eq!(
-        (status.replicas, status.updated_replicas, status.available_replicas),
+        (
+            status.replicas,
+            status.updated_replicas,
+            status.available_replicas
+        ),
         (Some(4), Some(4), Some(4))
     );
-    assert_eq!(world.condition("Progressing"), ("True".into(), "NewReplicaSetAvailable".into()));
-    assert_eq!(world.deployment.metadata.annotation(super::revision::REVISION), Some("2"));
+    assert_eq!(
+        world.condition("Progressing"),
+        ("True".into(), "NewReplicaSetAvailable".into())
+    );
+    assert_eq!(
+        world.deployment.metadata.annotation(super::revision::REVISION),
+        Some("2")
+    );
 }
 
 #[test]
 fn rolling_back_reuses_the_old_set_and_gives_it_the_next_revision() {
-    let mut world = World::new(deployment(1, "v1", json!({"metadata": {"annotations": {"kubernetes.io/change-cause": "first"}}})));
+    let mut world = World::new(deployment(
+        1,
+        "v1",
+        json!({"metadata": {"annotations": {"kubernetes.io/change-cause": "first"}}}),
+    ));
     world.settle();
     world.set_image("v2");
     world.settle();
     world.set_image("v1");
     world.settle();
     assert_eq!(world.sizes(), [1, 0]);
-    let first = world.sets.values().min_by_key(|set| set.metadata.created_at()).unwrap();
+    let first = world
+        .sets
+        .values()
+        .min_by_key(|set| set.metadata.created_at())
+        .unwrap();
     let annotations = first.metadata.annotations.clone().unwrap();
     let expected = labels([
         ("deployment.kubernetes.io/desired-replicas", "1"),
@@ -192,10 +235,18 @@ fn rolling_back_reuses_the_old_set_and_gives_it_the_next_revision() {
 
 #[test]
 fn recreate_waits_for_the_last_old_pod() {
-    let mut world = World::new(deployment(2, "v1", json!({"spec": {"strategy": {"type": "Recreate"}}})));
+    let mut world = World::new(deployment(
+        2,
+        "v1",
+        json!({"spec": {"strategy": {"type": "Recreate"}}}),
+    ));
     world.settle();
     let old = world.sets.keys().next().unwrap().clone();
-    world.pods = vec![pod("last", Some(owned_by("apps/v1", "ReplicaSet", &old)), json!({}))];
+    world.pods = vec![pod(
+        "last",
+        Some(owned_by("apps/v1", "ReplicaSet", &old)),
+        json!({}),
+    )];
     world.set_image("v2");
     assert_eq!(anonymous(&world.settle()), ["down A from 2 to 0"]);
     world.pods.clear();
@@ -204,13 +255,21 @@ fn recreate_waits_for_the_last_old_pod() {
 
 #[test]
 fn scaling_in_the_middle_of_a_rollout_is_shared_in_proportion() {
-    let mut world = World::new(deployment(10, "v1", json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}}}})));
+    let mut world = World::new(deployment(
+        10,
+        "v1",
+        json!({"spec": {"strategy": {"rollingUpdate": {"maxSurge": 3, "maxUnavailable": 2}}}}),
+    ));
     world.settle();
     world.set_image("v2");
     for _ in ["create", "record the revision", "shrink"] {
         world.step();
     }
-    assert_eq!(world.sizes(), [8, 3], "new pods don't come up, old ones shrank by what may be unavailable");
+    assert_eq!(
+        world.sizes(),
+        [8, 3],
+        "new pods don't come up, old ones shrank by what may be unavailable"
+    );
     world.deployment.spec.as_mut().unwrap().replicas = Some(20);
     world.step();
     // 23 in all: 8 and 3 of 13 grow to 14 and 5, what is left over goes to the larger one.
@@ -226,9 +285,15 @@ fn a_paused_deployment_scales_but_does_not_roll() {
     assert_eq!(anonymous(&world.settle()), Vec::<String>::new());
     world.deployment.spec.as_mut().unwrap().replicas = Some(3);
     assert_eq!(anonymous(&world.settle()), ["up A from 2 to 3"]);
-    assert_eq!(world.condition("Progressing"), ("Unknown".into(), "DeploymentPaused".into()));
+    assert_eq!(
+        world.condition("Progressing"),
+        ("Unknown".into(), "DeploymentPaused".into())
+    );
     world.deployment.spec.as_mut().unwrap().paused = Some(false);
-    assert_eq!(anonymous(&world.settle()).first().map(String::as_str), Some("up A from 0 to 1"));
+    assert_eq!(
+        anonymous(&world.settle()).first().map(String::as_str),
+        Some("up A from 0 to 1")
+    );
 }
 
 #[test]
@@ -247,7 +312,10 @@ fn a_rollout_without_progress_misses_its_deadline() {
         {"type": "Progressing", "status": "True", "reason": "ReplicaSetUpdated", "lastUpdateTime": crate::testing::ago(61)}]}});
     let mut world = World::new(deployment(1, "v1", stuck));
     world.step();
-    assert_eq!(world.condition("Progressing"), ("False".into(), "ProgressDeadlineExceeded".into()));
+    assert_eq!(
+        world.condition("Progressing"),
+        ("False".into(), "ProgressDeadlineExceeded".into())
+    );
 }
 
 #[test]
@@ -255,8 +323,10 @@ fn a_taken_name_is_counted_and_avoided() {
     let mut world = World::new(deployment(1, "v1", json!({})));
     world.settle();
     let (name, _) = world.sets.pop_first().unwrap();
-    let foreign: Arc<ReplicaSet> = object(json!({"metadata": {"name": name, "namespace": "default", "uid": "x",
-        "ownerReferences": [owned_by("apps/v1", "Deployment", "else")]}, "spec": {"replicas": 0, "selector": {}}}));
+    let foreign: Arc<ReplicaSet> = object(
+        json!({"metadata": {"name": name, "namespace": "default", "uid": "x",
+        "ownerReferences": [owned_by("apps/v1", "Deployment", "else")]}, "spec": {"replicas": 0, "selector": {}}}),
+    );
     world.sets.insert(name.clone(), foreign.as_ref().clone());
     world.step();
     assert_eq!(world.deployment.status.as_ref().unwrap().collision_count, Some(1));
@@ -275,8 +345,10 @@ mod properties {
     use std::sync::Arc;
 
     fn set(name: &str, size: i32, up: i32) -> Arc<ReplicaSet> {
-        object(json!({"metadata": {"name": name}, "spec": {"replicas": size, "selector": {}},
-            "status": {"replicas": size, "availableReplicas": up.min(size)}}))
+        object(
+            json!({"metadata": {"name": name}, "spec": {"replicas": size, "selector": {}},
+            "status": {"replicas": size, "availableReplicas": up.min(size)}}),
+        )
     }
 
     proptest! {

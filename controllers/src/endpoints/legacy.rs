@@ -32,11 +32,20 @@ pub fn plan(observed: &Observed) -> Plan {
     let Some(service) = observed.service.as_deref() else {
         // Only what this controller made goes with the Service.
         let ours = current.filter(|endpoints| endpoints.metadata.label(MANAGED_BY) == Some(MANAGER));
-        return ours.map(|endpoints| vec![Action::delete(endpoints)]).unwrap_or_default().into();
+        return ours
+            .map(|endpoints| vec![Action::delete(endpoints)])
+            .unwrap_or_default()
+            .into();
     };
-    let Some(spec) = &service.spec else { return Plan::nothing() };
+    let Some(spec) = &service.spec else {
+        return Plan::nothing();
+    };
     let external = spec.type_.as_deref() == Some("ExternalName");
-    let Some(wanted) = spec.selector.as_ref().filter(|wanted| !wanted.is_empty() && !external) else {
+    let Some(wanted) = spec
+        .selector
+        .as_ref()
+        .filter(|wanted| !wanted.is_empty() && !external)
+    else {
         return Plan::nothing();
     };
     let publish = spec.publish_not_ready_addresses.unwrap_or(false);
@@ -51,7 +60,9 @@ pub fn plan(observed: &Observed) -> Plan {
         if ports.is_empty() && spec.ports.as_ref().is_some_and(|ports| !ports.is_empty()) {
             continue;
         }
-        let Some(address) = address(service, pod) else { continue };
+        let Some(address) = address(service, pod) else {
+            continue;
+        };
         if room == 0 {
             over = true;
             break;
@@ -80,8 +91,12 @@ struct Subset {
 
 fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
     let families = service.spec.as_ref().and_then(|spec| spec.ip_families.as_ref());
-    let v6 = families.and_then(|families| families.first()).is_some_and(|family| family == "IPv6");
-    let ip = addresses(pod).into_iter().find(|address| is_ipv6(address) == v6)?;
+    let v6 = families
+        .and_then(|families| families.first())
+        .is_some_and(|family| family == "IPv6");
+    let ip = addresses(pod)
+        .into_iter()
+        .find(|address| is_ipv6(address) == v6)?;
     Some(EndpointAddress {
         ip: ip.to_owned(),
         hostname: hostname(service, pod),
@@ -90,7 +105,12 @@ fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
     })
 }
 
-fn assemble(service: &Service, subsets: BTreeMap<Vec<Port>, Subset>, over: bool, current: Option<&Endpoints>) -> Endpoints {
+fn assemble(
+    service: &Service,
+    subsets: BTreeMap<Vec<Port>, Subset>,
+    over: bool,
+    current: Option<&Endpoints>,
+) -> Endpoints {
     let mut labels = service.metadata.labels.clone().unwrap_or_default();
     labels.remove(HEADLESS);
     if is_headless(service) {
@@ -107,7 +127,9 @@ fn assemble(service: &Service, subsets: BTreeMap<Vec<Port>, Subset>, over: bool,
     );
     meta.labels = Some(labels);
     if over {
-        meta.annotations.get_or_insert_default().insert(OVER_CAPACITY.into(), "truncated".into());
+        meta.annotations
+            .get_or_insert_default()
+            .insert(OVER_CAPACITY.into(), "truncated".into());
     } else if let Some(annotations) = &mut meta.annotations {
         annotations.remove(OVER_CAPACITY);
     }
@@ -120,7 +142,8 @@ fn assemble(service: &Service, subsets: BTreeMap<Vec<Port>, Subset>, over: bool,
         .map(|(ports, subset)| EndpointSubset {
             addresses: some(subset.ready),
             not_ready_addresses: some(subset.not_ready),
-            ports: Some(ports.into_iter().map(endpoint_port).collect::<Vec<_>>()).filter(|ports| !ports.is_empty()),
+            ports: Some(ports.into_iter().map(endpoint_port).collect::<Vec<_>>())
+                .filter(|ports| !ports.is_empty()),
         })
         .collect();
     Endpoints {

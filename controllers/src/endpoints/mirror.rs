@@ -37,7 +37,11 @@ pub fn plan(observed: &Observed) -> Plan {
         .cloned()
         .collect();
     let Some(endpoints) = observed.endpoints.as_deref().filter(|_| is_mirrored(observed)) else {
-        return mine.iter().map(|slice| Action::delete(slice.as_ref())).collect::<Vec<_>>().into();
+        return mine
+            .iter()
+            .map(|slice| Action::delete(slice.as_ref()))
+            .collect::<Vec<_>>()
+            .into();
     };
     let mut groups: BTreeMap<Group, Vec<Endpoint>> = BTreeMap::new();
     for subset in endpoints.subsets.iter().flatten() {
@@ -72,7 +76,11 @@ fn mirror(subset: &EndpointSubset, groups: &mut BTreeMap<Group, Vec<Endpoint>>) 
         .collect();
     ports.sort();
     let ready = subset.addresses.iter().flatten().map(|address| (address, true));
-    let not_ready = subset.not_ready_addresses.iter().flatten().map(|address| (address, false));
+    let not_ready = subset
+        .not_ready_addresses
+        .iter()
+        .flatten()
+        .map(|address| (address, false));
     for (address, ready) in ready.chain(not_ready).take(CAPACITY) {
         let group = Group {
             address_type: if is_ipv6(&address.ip) { "IPv6" } else { "IPv4" },
@@ -140,7 +148,12 @@ impl Controller for EndpointSliceMirroringController {
             let slice = change.new.as_ref().or(change.old.as_ref());
             slice
                 .filter(|slice| slice.metadata.label(MANAGED_BY) == Some(MANAGER))
-                .and_then(|slice| Some(Key::new(slice.metadata.namespace(), slice.metadata.label(SERVICE_NAME)?)))
+                .and_then(|slice| {
+                    Some(Key::new(
+                        slice.metadata.namespace(),
+                        slice.metadata.label(SERVICE_NAME)?,
+                    ))
+                })
                 .into_iter()
                 .collect()
         });

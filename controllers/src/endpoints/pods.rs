@@ -24,10 +24,17 @@ pub fn is_offered(pod: &Pod, include_terminating: bool) -> bool {
 
 /// All addresses, the first first.
 pub fn addresses(pod: &Pod) -> Vec<&str> {
-    let Some(status) = &pod.status else { return Vec::new() };
+    let Some(status) = &pod.status else {
+        return Vec::new();
+    };
     let listed: Vec<&str> = status.pod_ips.iter().flatten().map(|ip| ip.ip.as_str()).collect();
     if listed.is_empty() {
-        status.pod_ip.as_deref().filter(|ip| !ip.is_empty()).into_iter().collect()
+        status
+            .pod_ip
+            .as_deref()
+            .filter(|ip| !ip.is_empty())
+            .into_iter()
+            .collect()
     } else {
         listed
     }

@@ -32,9 +32,15 @@ pub struct Observed {
 
 pub fn plan(observed: &Observed) -> Plan {
     let service = observed.service.as_ref();
-    let Some(spec) = &service.spec else { return Plan::nothing() };
+    let Some(spec) = &service.spec else {
+        return Plan::nothing();
+    };
     let external = spec.type_.as_deref() == Some("ExternalName");
-    let Some(wanted) = spec.selector.as_ref().filter(|wanted| !wanted.is_empty() && !external) else {
+    let Some(wanted) = spec
+        .selector
+        .as_ref()
+        .filter(|wanted| !wanted.is_empty() && !external)
+    else {
         // Without a selector the slices are somebody else's.
         return Plan::nothing();
     };
@@ -109,14 +115,22 @@ fn families(service: &Service) -> Vec<&'static str> {
     if !named.is_empty() {
         return named;
     }
-    let address = spec.and_then(|spec| spec.cluster_ip.as_deref()).unwrap_or_default();
+    let address = spec
+        .and_then(|spec| spec.cluster_ip.as_deref())
+        .unwrap_or_default();
     vec![if is_ipv6(address) { "IPv6" } else { "IPv4" }]
 }
 
 fn endpoint(observed: &Observed, pod: &Pod, address_type: &str) -> Option<Endpoint> {
     let service = observed.service.as_ref();
-    let address = addresses(pod).into_iter().find(|address| is_ipv6(address) == (address_type == "IPv6"))?;
-    let publish = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false);
+    let address = addresses(pod)
+        .into_iter()
+        .find(|address| is_ipv6(address) == (address_type == "IPv6"))?;
+    let publish = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.publish_not_ready_addresses)
+        .unwrap_or(false);
     let (serving, terminating) = (pod_state::is_ready(pod), pod.metadata.is_terminating());
     let node = Some(pod_state::node(pod)).filter(|node| !node.is_empty());
     Some(Endpoint {
@@ -164,14 +178,21 @@ impl Controller for EndpointSliceController {
             let slice = change.new.as_ref().or(change.old.as_ref());
             slice
                 .filter(|slice| slice.metadata.label(MANAGED_BY) == Some(MANAGER))
-                .and_then(|slice| Some(Key::new(slice.metadata.namespace(), slice.metadata.label(SERVICE_NAME)?)))
+                .and_then(|slice| {
+                    Some(Key::new(
+                        slice.metadata.namespace(),
+                        slice.metadata.label(SERVICE_NAME)?,
+                    ))
+                })
                 .into_iter()
                 .collect()
         });
     }
 
     fn plan(&self, key: &Key, _context: &Context) -> Plan {
-        let Some(service) = self.services.get(key) else { return Plan::nothing() };
+        let Some(service) = self.services.get(key) else {
+            return Plan::nothing();
+        };
         let zones = self.nodes.list().into_iter().filter_map(|node| {
             let zone = node.metadata.label(ZONE)?.to_owned();
             Some((node.metadata.name().to_owned(), zone))

@@ -55,13 +55,24 @@ pub fn reconcile(
     writes
 }
 
-fn one_group(frame: &Frame, group: &Group, endpoints: Vec<Endpoint>, mine: &[&Arc<EndpointSlice>]) -> Vec<Action> {
+fn one_group(
+    frame: &Frame,
+    group: &Group,
+    endpoints: Vec<Endpoint>,
+    mine: &[&Arc<EndpointSlice>],
+) -> Vec<Action> {
     let placeholder = endpoints.is_empty();
-    let mut missing: BTreeMap<String, Endpoint> =
-        endpoints.into_iter().map(|endpoint| (identity(&endpoint), endpoint)).collect();
+    let mut missing: BTreeMap<String, Endpoint> = endpoints
+        .into_iter()
+        .map(|endpoint| (identity(&endpoint), endpoint))
+        .collect();
     let mut kept: Vec<(&Arc<EndpointSlice>, Vec<Endpoint>)> = Vec::new();
     for slice in mine {
-        let stay = slice.endpoints.iter().flatten().filter_map(|endpoint| missing.remove(&identity(endpoint)));
+        let stay = slice
+            .endpoints
+            .iter()
+            .flatten()
+            .filter_map(|endpoint| missing.remove(&identity(endpoint)));
         kept.push((slice, stay.collect()));
     }
     // Newcomers go where something changes anyway, then to the fullest slice with room, then to new ones.
@@ -104,7 +115,8 @@ fn update(frame: &Frame, slice: &EndpointSlice, endpoints: Vec<Endpoint>) -> Opt
     let mut updated = slice.clone();
     updated.endpoints = Some(endpoints).filter(|all| !all.is_empty());
     updated.metadata.labels = Some(frame.labels.clone());
-    let same = updated.endpoints.as_deref().unwrap_or_default() == slice.endpoints.as_deref().unwrap_or_default()
+    let same = updated.endpoints.as_deref().unwrap_or_default()
+        == slice.endpoints.as_deref().unwrap_or_default()
         && updated.metadata.labels == slice.metadata.labels;
     // An absent list isn't a valid slice.
     updated.endpoints.get_or_insert_default();
@@ -139,7 +151,9 @@ fn create(frame: &Frame, group: &Group, endpoints: Vec<Endpoint>) -> Action {
 }
 
 fn group_of(slice: &EndpointSlice) -> Option<Group> {
-    let address_type = ["IPv4", "IPv6"].into_iter().find(|kind| *kind == slice.address_type)?;
+    let address_type = ["IPv4", "IPv6"]
+        .into_iter()
+        .find(|kind| *kind == slice.address_type)?;
     let mut ports: Vec<Port> = slice
         .ports
         .iter()
@@ -157,6 +171,10 @@ fn group_of(slice: &EndpointSlice) -> Option<Group> {
 
 /// What makes two endpoints the same one in different states.
 fn identity(endpoint: &Endpoint) -> String {
-    let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_deref()).unwrap_or_default();
+    let uid = endpoint
+        .target_ref
+        .as_ref()
+        .and_then(|target| target.uid.as_deref())
+        .unwrap_or_default();
     format!("{} {uid}", endpoint.addresses.join(","))
 }

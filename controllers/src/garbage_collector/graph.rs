@@ -50,7 +50,10 @@ impl Graph {
     pub fn apply(&mut self, resource: &ResourceType, meta: Arc<ObjectMeta>) -> Vec<String> {
         let uid = meta.uid().to_owned();
         let before = self.items.get(&uid).map(|item| Arc::clone(&item.meta));
-        let old_owners = before.as_ref().map(|meta| meta.owners().to_vec()).unwrap_or_default();
+        let old_owners = before
+            .as_ref()
+            .map(|meta| meta.owners().to_vec())
+            .unwrap_or_default();
         let mut look = Vec::new();
         if old_owners != meta.owners() {
             for owner in &old_owners {
@@ -59,7 +62,10 @@ impl Graph {
                 look.extend(self.waiting(owner));
             }
             for owner in meta.owners() {
-                self.dependents.entry(owner.uid.clone()).or_default().insert(uid.clone());
+                self.dependents
+                    .entry(owner.uid.clone())
+                    .or_default()
+                    .insert(uid.clone());
                 look.extend(self.waiting(owner));
             }
             // A reference to an owner that is unknown or leaving decides this object's fate.
@@ -86,7 +92,9 @@ impl Graph {
 
     /// Takes in that an object is gone: its dependents may be next, and owners may have waited for it.
     pub fn remove(&mut self, uid: &str) -> Vec<String> {
-        let Some(item) = self.items.remove(uid) else { return Vec::new() };
+        let Some(item) = self.items.remove(uid) else {
+            return Vec::new();
+        };
         let mut look: Vec<String> = self.dependents.get(uid).into_iter().flatten().cloned().collect();
         for owner in item.meta.owners() {
             self.unlink(&owner.uid, uid);

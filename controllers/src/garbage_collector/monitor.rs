@@ -55,7 +55,11 @@ impl Monitor {
     /// Whether every known resource is listed.
     pub fn is_complete(&self) -> bool {
         let state = self.state();
-        state.discovered && state.watched.values().all(|watched| watched.informer.store().is_synced())
+        state.discovered
+            && state
+                .watched
+                .values()
+                .all(|watched| watched.informer.store().is_synced())
     }
 
     pub fn resource_of(&self, group: &str, kind: &str) -> Option<Discovered> {
@@ -89,7 +93,12 @@ impl Monitor {
         let wanted: Vec<&Discovered> = resources.all.iter().filter(|found| is_collected(found)).collect();
         let mut state = self.state();
         // A group that failed to answer keeps its informers; its resources aren't known to be gone.
-        let failed = |resource: &ResourceType| resources.failed.iter().any(|version| *version == resource.api_version());
+        let failed = |resource: &ResourceType| {
+            resources
+                .failed
+                .iter()
+                .any(|version| *version == resource.api_version())
+        };
         let gone: Vec<ResourceType> = state
             .watched
             .keys()

@@ -49,23 +49,40 @@ pub fn plan(observed: &Observed) -> Plan {
     if item.meta.owners().is_empty() {
         return Plan::nothing();
     }
-    let state = |owner: &OwnerReference| observed.owners.get(&owner.uid).copied().unwrap_or(OwnerState::Present);
-    let count = |wanted| item.meta.owners().iter().filter(|owner| state(owner) == wanted).count();
+    let state = |owner: &OwnerReference| {
+        observed
+            .owners
+            .get(&owner.uid)
+            .copied()
+            .unwrap_or(OwnerState::Present)
+    };
+    let count = |wanted| {
+        item.meta
+            .owners()
+            .iter()
+            .filter(|owner| state(owner) == wanted)
+            .count()
+    };
     let (solid, waiting) = (count(OwnerState::Present), count(OwnerState::WaitsForDependents));
     if solid == item.meta.owners().len() {
         return Plan::nothing();
     }
     if solid > 0 {
         // Somebody still wants it: only the references to those that left go.
-        let kept: Vec<&OwnerReference> =
-            item.meta.owners().iter().filter(|owner| state(owner) == OwnerState::Present).collect();
+        let kept: Vec<&OwnerReference> = item
+            .meta
+            .owners()
+            .iter()
+            .filter(|owner| state(owner) == OwnerState::Present)
+            .collect();
         return vec![patch(item, json!({"ownerReferences": kept}))].into();
     }
     let mut actions = Vec::new();
     let propagation = if waiting > 0 && !observed.dependents.is_empty() {
-        let circular = observed.dependents.iter().any(|dependent| {
-            dependent.meta.is_terminating() && dependent.meta.has_finalizer(FOREGROUND)
-        });
+        let circular = observed
+            .dependents
+            .iter()
+            .any(|dependent| dependent.meta.is_terminating() && dependent.meta.has_finalizer(FOREGROUND));
         if circular {
             // Two objects that wait for each other: this one stops blocking.
             let mut owners = item.meta.owners().to_vec();
@@ -97,8 +114,12 @@ fn orphan(observed: &Observed) -> Vec<Action> {
     let owner = &observed.item;
     let mut freed: Vec<Action> = Vec::new();
     for dependent in &observed.dependents {
-        let kept: Vec<&OwnerReference> =
-            dependent.meta.owners().iter().filter(|reference| reference.uid != owner.meta.uid()).collect();
+        let kept: Vec<&OwnerReference> = dependent
+            .meta
+            .owners()
+            .iter()
+            .filter(|reference| reference.uid != owner.meta.uid())
+            .collect();
         let kept = if kept.is_empty() { Value::Null } else { json!(kept) };
         freed.push(patch(dependent, json!({"ownerReferences": kept})));
     }
@@ -114,11 +135,9 @@ fn orphan(observed: &Observed) -> Vec<Action> {
 fn foreground(observed: &Observed) -> Vec<Action> {
     let owner = &observed.item;
     let blocks = |dependent: &&Item| {
-        dependent
-            .meta
-            .owners()
-            .iter()
-            .any(|reference| reference.uid == owner.meta.uid() && reference.block_owner_deletion == Some(true))
+        dependent.meta.owners().iter().any(|reference| {
+            reference.uid == owner.meta.uid() && reference.block_owner_deletion == Some(true)
+        })
     };
     if observed.dependents.iter().any(|dependent| blocks(&dependent)) {
         // Each of them is looked at for itself, and each that goes brings us back here.

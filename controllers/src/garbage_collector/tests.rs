@@ -28,7 +28,12 @@ fn fate(graph: &Graph, uid: &str) -> Vec<String> {
         .meta
         .owners()
         .iter()
-        .map(|owner| (owner.uid.clone(), graph.state(&owner.uid).unwrap_or(OwnerState::Absent)))
+        .map(|owner| {
+            (
+                owner.uid.clone(),
+                graph.state(&owner.uid).unwrap_or(OwnerState::Absent),
+            )
+        })
         .collect();
     story(&plan(&Observed {
         item,
@@ -49,7 +54,10 @@ fn pods() -> ResourceType {
 fn dependents_follow_an_owner_that_is_gone() {
     let mut graph = Graph::default();
     graph.apply(&sets(), meta("rs", &[], json!({})));
-    assert!(graph.apply(&pods(), meta("pod", &["rs"], json!({}))).is_empty(), "the owner is there");
+    assert!(
+        graph.apply(&pods(), meta("pod", &["rs"], json!({}))).is_empty(),
+        "the owner is there"
+    );
     assert_eq!(fate(&graph, "pod"), Vec::<String>::new());
     assert_eq!(graph.remove("rs"), ["pod"]);
     assert_eq!(fate(&graph, "pod"), ["delete Pod default/pod"]);
@@ -74,7 +82,10 @@ fn foreground_deletion_waits_for_every_blocking_dependent() {
     let mut graph = Graph::default();
     graph.apply(&sets(), meta("rs", &[], json!({})));
     graph.apply(&pods(), meta("pod", &["rs"], json!({})));
-    assert_eq!(graph.apply(&sets(), meta("rs", &[], leaving("foregroundDeletion"))), ["rs", "pod"]);
+    assert_eq!(
+        graph.apply(&sets(), meta("rs", &[], leaving("foregroundDeletion"))),
+        ["rs", "pod"]
+    );
     assert_eq!(fate(&graph, "rs"), Vec::<String>::new());
     assert_eq!(fate(&graph, "pod"), ["delete Pod default/pod"]);
     assert_eq!(graph.remove("pod"), ["rs"]);
@@ -87,5 +98,8 @@ fn orphaning_frees_the_dependents_before_the_owner() {
     graph.apply(&sets(), meta("rs", &[], json!({})));
     graph.apply(&pods(), meta("pod", &["rs"], json!({})));
     assert_eq!(graph.apply(&sets(), meta("rs", &[], leaving("orphan"))), ["rs"]);
-    assert_eq!(fate(&graph, "rs"), ["patch Pod default/pod", "patch ReplicaSet default/rs"]);
+    assert_eq!(
+        fate(&graph, "rs"),
+        ["patch Pod default/pod", "patch ReplicaSet default/rs"]
+    );
 }

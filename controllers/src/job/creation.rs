@@ -24,7 +24,10 @@ const BACKOFF_MAX: SignedDuration = SignedDuration::from_mins(10);
 
 /// Failures of the pod's index before this pod.
 pub fn failures_of(pod: &Pod) -> i32 {
-    pod.metadata.annotation(INDEX_FAILURES).and_then(|text| text.parse().ok()).unwrap_or(0)
+    pod.metadata
+        .annotation(INDEX_FAILURES)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 pub fn balance(plan: &mut Plan, observed: &Observed, spec: &JobSpec, tally: &Tally) -> Vec<Action> {
@@ -34,7 +37,10 @@ pub fn balance(plan: &mut Plan, observed: &Observed, spec: &JobSpec, tally: &Tal
         None if tally.succeeded > 0 => tally.active.len().min(parallelism),
         None => parallelism,
         Some(completions) => {
-            let failed = tally.failed_indexes.as_ref().map_or(0, super::indexes::Indexes::len);
+            let failed = tally
+                .failed_indexes
+                .as_ref()
+                .map_or(0, super::indexes::Indexes::len);
             let left = usize::try_from(completions - tally.succeeded - failed).unwrap_or(0);
             left.min(parallelism)
         }
@@ -61,7 +67,11 @@ pub fn balance(plan: &mut Plan, observed: &Observed, spec: &JobSpec, tally: &Tal
     } else {
         vec![Action::create(&pod(job, spec)); missing]
     };
-    if pods.is_empty() { Vec::new() } else { vec![Action::Batch(pods)] }
+    if pods.is_empty() {
+        Vec::new()
+    } else {
+        vec![Action::Batch(pods)]
+    }
 }
 
 /// Which running pods are too many: those not ready, then the youngest.
@@ -70,7 +80,12 @@ fn surplus(active: &[Arc<Pod>], count: usize, _now: Timestamp) -> Vec<Arc<Pod>> 
     ranked.sort_by_key(|pod| {
         let assigned = !pod_state::node(pod).is_empty();
         let age = std::cmp::Reverse(pod.metadata.created_at());
-        (assigned, pod_state::is_ready(pod), age, pod.metadata.name().to_owned())
+        (
+            assigned,
+            pod_state::is_ready(pod),
+            age,
+            pod.metadata.name().to_owned(),
+        )
     });
     ranked.truncate(count);
     ranked
@@ -89,7 +104,9 @@ fn backoff(spec: &JobSpec, tally: &Tally, now: Timestamp) -> Option<Duration> {
     let last = failures.iter().max()?;
     let doublings = u32::try_from(failures.len() - 1).unwrap_or(u32::MAX).min(6);
     let delay = (BACKOFF * 2_i32.pow(doublings)).min(BACKOFF_MAX);
-    Duration::try_from(delay - now.duration_since(*last)).ok().filter(|wait| !wait.is_zero())
+    Duration::try_from(delay - now.duration_since(*last))
+        .ok()
+        .filter(|wait| !wait.is_zero())
 }
 
 fn ended_at(pod: &Pod) -> Option<Timestamp> {
@@ -117,8 +134,15 @@ fn free_indexes(spec: &JobSpec, tally: &Tally) -> impl Iterator<Item = i32> {
 }
 
 fn pod(job: &Job, spec: &JobSpec) -> Pod {
-    let mut pod = pod_from_template(&spec.template, &job.metadata, controller_reference::<Job>(&job.metadata));
-    pod.metadata.finalizers.get_or_insert_default().push(TRACKING.to_owned());
+    let mut pod = pod_from_template(
+        &spec.template,
+        &job.metadata,
+        controller_reference::<Job>(&job.metadata),
+    );
+    pod.metadata
+        .finalizers
+        .get_or_insert_default()
+        .push(TRACKING.to_owned());
     let labels = pod.metadata.labels.get_or_insert_default();
     for (key, value) in [
         ("batch.kubernetes.io/controller-uid", job.metadata.uid()),
@@ -135,11 +159,17 @@ fn indexed_pod(job: &Job, spec: &JobSpec, tally: &Tally, index: i32) -> Pod {
     let mut pod = pod(job, spec);
     let text = index.to_string();
     pod.metadata.generate_name = Some(format!("{}-{index}-", job.metadata.name()));
-    pod.metadata.labels.get_or_insert_default().insert(INDEX.to_owned(), text.clone());
+    pod.metadata
+        .labels
+        .get_or_insert_default()
+        .insert(INDEX.to_owned(), text.clone());
     let annotations: &mut BTreeMap<String, String> = pod.metadata.annotations.get_or_insert_default();
     annotations.insert(INDEX.to_owned(), text);
     if spec.backoff_limit_per_index.is_some() {
-        let before = tally.failed_pods.iter().filter(|pod| index_of(pod) == Some(index));
+        let before = tally
+            .failed_pods
+            .iter()
+            .filter(|pod| index_of(pod) == Some(index));
         let failures = before
             .map(|pod| failures_of(pod) + i32::from(judge(spec, pod) != Verdict::Ignore))
             .max()
@@ -148,7 +178,10 @@ fn indexed_pod(job: &Job, spec: &JobSpec, tally: &Tally, index: i32) -> Pod {
     }
     if let Some(pod_spec) = &mut pod.spec {
         pod_spec.hostname = Some(format!("{}-{index}", job.metadata.name()));
-        let containers = pod_spec.containers.iter_mut().chain(pod_spec.init_containers.iter_mut().flatten());
+        let containers = pod_spec
+            .containers
+            .iter_mut()
+            .chain(pod_spec.init_containers.iter_mut().flatten());
         for container in containers {
             let env = container.env.get_or_insert_default();
             if !env.iter().any(|variable| variable.name == "JOB_COMPLETION_INDEX") {

@@ -61,7 +61,11 @@ impl std::fmt::Display for Indexes {
 
 /// The index a pod works on.
 pub fn index_of(pod: &Pod) -> Option<i32> {
-    pod.metadata.annotation(INDEX)?.parse().ok().filter(|&index| index >= 0)
+    pod.metadata
+        .annotation(INDEX)?
+        .parse()
+        .ok()
+        .filter(|&index| index >= 0)
 }
 
 #[cfg(test)]

@@ -30,9 +30,18 @@ pub struct Observed {
 
 pub fn plan(observed: &Observed) -> Plan {
     let job = observed.job.as_ref();
-    let Some(spec) = &job.spec else { return Plan::nothing() };
-    let managed_elsewhere = spec.managed_by.as_deref().is_some_and(|by| by != "kubernetes.io/job-controller");
-    let Some(wanted) = spec.selector.as_ref().filter(|wanted| !selector::is_empty(wanted) && !managed_elsewhere) else {
+    let Some(spec) = &job.spec else {
+        return Plan::nothing();
+    };
+    let managed_elsewhere = spec
+        .managed_by
+        .as_deref()
+        .is_some_and(|by| by != "kubernetes.io/job-controller");
+    let Some(wanted) = spec
+        .selector
+        .as_ref()
+        .filter(|wanted| !selector::is_empty(wanted) && !managed_elsewhere)
+    else {
         return Plan::nothing();
     };
     let reference = controller_reference::<Job>(&job.metadata);
@@ -84,14 +93,22 @@ pub fn plan(observed: &Observed) -> Plan {
 pub fn orphans(pods: impl Iterator<Item = Arc<Pod>>) -> Plan {
     let held = pods.filter(|pod| pod.metadata.has_finalizer(TRACKING));
     let freed: Vec<Action> = held.map(|pod| release(&pod)).collect();
-    if freed.is_empty() { Plan::nothing() } else { vec![Action::Batch(freed)].into() }
+    if freed.is_empty() {
+        Plan::nothing()
+    } else {
+        vec![Action::Batch(freed)].into()
+    }
 }
 
 /// Takes the finalizer off a pod.
 fn release(pod: &Arc<Pod>) -> Action {
     let mut finalizers = pod.metadata.finalizers.clone().unwrap_or_default();
     finalizers.retain(|finalizer| finalizer != TRACKING);
-    let finalizers = if finalizers.is_empty() { json!(null) } else { json!(finalizers) };
+    let finalizers = if finalizers.is_empty() {
+        json!(null)
+    } else {
+        json!(finalizers)
+    };
     Action::patch_seen(pod.as_ref(), json!({"metadata": {"finalizers": finalizers}}))
 }
 
@@ -100,10 +117,20 @@ pub fn stop(pods: &[Arc<Pod>]) -> Vec<Action> {
     let held = pods.iter().filter(|pod| pod.metadata.has_finalizer(TRACKING));
     let freed: Vec<Action> = held.map(release).collect();
     let deleted: Vec<Action> = pods.iter().map(|pod| Action::delete(pod.as_ref())).collect();
-    [freed, deleted].into_iter().filter(|batch| !batch.is_empty()).map(Action::Batch).collect()
+    [freed, deleted]
+        .into_iter()
+        .filter(|batch| !batch.is_empty())
+        .map(Action::Batch)
+        .collect()
 }
 
-fn describe(observed: &Observed, spec: &JobSpec, status: &mut JobStatus, tally: &Tally, ending: Option<Ending>) {
+fn describe(
+    observed: &Observed,
+    spec: &JobSpec,
+    status: &mut JobStatus,
+    tally: &Tally,
+    ending: Option<Ending>,
+) {
     let count = |n: usize| Some(i32::try_from(n).unwrap_or(i32::MAX));
     let ready = tally.active.iter().filter(|pod| pod_state::is_ready(pod)).count();
     status.active = count(tally.active.len()).filter(|&n| n > 0);

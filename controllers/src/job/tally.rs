@@ -40,7 +40,12 @@ impl Tally {
         let indexed = spec.completion_mode.as_deref() == Some("Indexed");
         let only_failed = replaces_only_failed(spec);
         let mut uncounted = status.uncounted_terminated_pods.take().unwrap_or_default();
-        let mut succeeded: BTreeSet<String> = uncounted.succeeded.take().unwrap_or_default().into_iter().collect();
+        let mut succeeded: BTreeSet<String> = uncounted
+            .succeeded
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .collect();
         let mut failed: BTreeSet<String> = uncounted.failed.take().unwrap_or_default().into_iter().collect();
         let held: BTreeSet<&str> = owned
             .iter()
@@ -49,7 +54,11 @@ impl Tally {
             .collect();
         // Noted earlier and freed since: now it counts.
         let settle = |noted: &mut BTreeSet<String>, count: &mut Option<i32>| {
-            let freed: Vec<String> = noted.iter().filter(|uid| !held.contains(uid.as_str())).cloned().collect();
+            let freed: Vec<String> = noted
+                .iter()
+                .filter(|uid| !held.contains(uid.as_str()))
+                .cloned()
+                .collect();
             freed.iter().for_each(|uid| {
                 noted.remove(uid);
             });
@@ -60,7 +69,10 @@ impl Tally {
         settle(&mut failed, &mut status.failed);
 
         let completions = spec.completions.unwrap_or(0);
-        let mut completed = Indexes::parse(status.completed_indexes.as_deref().unwrap_or_default(), completions);
+        let mut completed = Indexes::parse(
+            status.completed_indexes.as_deref().unwrap_or_default(),
+            completions,
+        );
         let mut tally = Self {
             active: Vec::new(),
             terminating: 0,
@@ -124,7 +136,8 @@ impl Tally {
         tally.settled = succeeded.is_empty() && failed.is_empty() && tally.to_release.is_empty();
         tally.completed = completed;
         tally.failed_indexes = failed_indexes(spec, &tally, status);
-        let list = |set: BTreeSet<String>| Some(set.into_iter().collect::<Vec<_>>()).filter(|all| !all.is_empty());
+        let list =
+            |set: BTreeSet<String>| Some(set.into_iter().collect::<Vec<_>>()).filter(|all| !all.is_empty());
         uncounted.succeeded = list(succeeded);
         uncounted.failed = list(failed);
         status.uncounted_terminated_pods = Some(uncounted);
@@ -142,7 +155,9 @@ fn failed_indexes(spec: &JobSpec, tally: &Tally, status: &mut JobStatus) -> Opti
     let completions = spec.completions.unwrap_or(0);
     let mut failed = Indexes::parse(status.failed_indexes.as_deref().unwrap_or_default(), completions);
     for pod in &tally.failed_pods {
-        let Some(index) = index_of(pod).filter(|&index| index < completions) else { continue };
+        let Some(index) = index_of(pod).filter(|&index| index < completions) else {
+            continue;
+        };
         let verdict = judge(spec, pod);
         let failures = super::creation::failures_of(pod) + i32::from(verdict != Verdict::Ignore);
         if (verdict == Verdict::FailIndex || failures > limit) && !tally.completed.contains(index) {

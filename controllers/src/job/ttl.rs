@@ -15,7 +15,9 @@ pub fn plan(job: &Job, now: Timestamp) -> Plan {
         let condition = condition(status, "Complete").or_else(|| condition(status, "Failed"))?;
         condition.last_transition_time.as_ref().map(|time| time.0)
     });
-    let (Some(seconds), Some(ended)) = (seconds, ended) else { return Plan::nothing() };
+    let (Some(seconds), Some(ended)) = (seconds, ended) else {
+        return Plan::nothing();
+    };
     if job.metadata.is_terminating() {
         return Plan::nothing();
     }
@@ -49,6 +51,9 @@ impl Controller for TtlAfterFinishedController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        self.jobs.get(key).map(|job| plan(&job, context.now)).unwrap_or_default()
+        self.jobs
+            .get(key)
+            .map(|job| plan(&job, context.now))
+            .unwrap_or_default()
     }
 }

@@ -71,14 +71,21 @@ pub fn plan(observed: &Observed) -> Plan {
         if let Some(finalizers) = released.spec.as_mut().and_then(|spec| spec.finalizers.as_mut()) {
             finalizers.retain(|finalizer| finalizer != FINALIZER);
         }
-        plan.push(Action::UpdateSubresource(crate::action::Body::of(&released), "finalize"));
+        plan.push(Action::UpdateSubresource(
+            crate::action::Body::of(&released),
+            "finalize",
+        ));
         return plan;
     }
     let described = describe(observed);
     if described != *namespace {
         plan.push(Action::update_status(&described));
     }
-    plan.look_again(if deletions.is_empty() { AGAIN_LATER } else { AGAIN_SOON });
+    plan.look_again(if deletions.is_empty() {
+        AGAIN_LATER
+    } else {
+        AGAIN_SOON
+    });
     if !deletions.is_empty() {
         plan.push(Action::Batch(deletions));
     }
@@ -137,7 +144,10 @@ fn findings(observed: &Observed) -> [Finding; 5] {
         .map(|contents| {
             let ResourceType { plural, group, .. } = &contents.resource;
             let dot = if group.is_empty() { "" } else { "." };
-            format!("{plural}{dot}{group} has {} resource instances", contents.items.len())
+            format!(
+                "{plural}{dot}{group} has {} resource instances",
+                contents.items.len()
+            )
         })
         .collect();
     let mut finalizers: BTreeMap<&str, usize> = BTreeMap::new();
@@ -156,7 +166,11 @@ fn findings(observed: &Observed) -> [Finding; 5] {
     [
         Finding {
             kind: "NamespaceDeletionDiscoveryFailure",
-            problem: some("DiscoveryFailed", "Discovery failed for some groups", &observed.undiscovered),
+            problem: some(
+                "DiscoveryFailed",
+                "Discovery failed for some groups",
+                &observed.undiscovered,
+            ),
             fine: ("ResourcesDiscovered", "All resources successfully discovered"),
         },
         Finding {
@@ -166,8 +180,14 @@ fn findings(observed: &Observed) -> [Finding; 5] {
         },
         Finding {
             kind: "NamespaceDeletionContentFailure",
-            problem: observed.failed.clone().map(|message| ("ContentDeletionFailed", message)),
-            fine: ("ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+            problem: observed
+                .failed
+                .clone()
+                .map(|message| ("ContentDeletionFailed", message)),
+            fine: (
+                "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization",
+            ),
         },
         Finding {
             kind: "NamespaceContentRemaining",
@@ -176,8 +196,15 @@ fn findings(observed: &Observed) -> [Finding; 5] {
         },
         Finding {
             kind: "NamespaceFinalizersRemaining",
-            problem: some("SomeFinalizersRemain", "Some content in the namespace has finalizers remaining", &finalizers),
-            fine: ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+            problem: some(
+                "SomeFinalizersRemain",
+                "Some content in the namespace has finalizers remaining",
+                &finalizers,
+            ),
+            fine: (
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished",
+            ),
         },
     ]
 }
@@ -187,7 +214,9 @@ fn set(conditions: &mut Vec<NamespaceCondition>, finding: Finding, now: Timestam
         Some(problem) => ("True", problem),
         None => ("False", (finding.fine.0, finding.fine.1.to_owned())),
     };
-    let found = conditions.iter().position(|condition| condition.type_ == finding.kind);
+    let found = conditions
+        .iter()
+        .position(|condition| condition.type_ == finding.kind);
     let before = found.map(|at| conditions.remove(at));
     let at = before
         .filter(|before| before.status == status)
@@ -241,9 +270,15 @@ mod tests {
     #[test]
     fn pods_go_first_then_the_rest_then_the_finalizer() {
         let (pods, maps) = (ResourceType::of::<Pod>(), ResourceType::of::<ConfigMap>());
-        let both = plan(&observed(vec![some(maps.clone(), false, true), some(pods.clone(), false, true)]));
+        let both = plan(&observed(vec![
+            some(maps.clone(), false, true),
+            some(pods.clone(), false, true),
+        ]));
         assert_eq!(story(&both), ["status Namespace shop", "delete all Pod shop"]);
-        let waiting = plan(&observed(vec![some(maps.clone(), false, true), some(pods, true, true)]));
+        let waiting = plan(&observed(vec![
+            some(maps.clone(), false, true),
+            some(pods, true, true),
+        ]));
         assert_eq!(story(&waiting), ["status Namespace shop"]);
         assert!(waiting.again_after.is_some());
         let rest = plan(&observed(vec![some(maps, false, false)]));

@@ -45,7 +45,11 @@ pub fn plan(observed: &Observed) -> Decision {
     let mut evicting = BTreeSet::new();
     let zones = zones(&observed.nodes, &observed.config);
     let all_dark = !zones.is_empty() && zones.values().all(|state| *state == ZoneState::FullDisruption);
-    for node in observed.nodes.iter().filter(|node| !node.metadata.is_terminating()) {
+    for node in observed
+        .nodes
+        .iter()
+        .filter(|node| !node.metadata.is_terminating())
+    {
         if let Some(silenced) = silenced(observed, node) {
             actions.push(silenced);
             // The taints follow from the new conditions, at their version.
@@ -55,18 +59,29 @@ pub fn plan(observed: &Observed) -> Decision {
         let state = zones.get(&zone).copied().unwrap_or(ZoneState::Normal);
         let may_evict = !all_dark && !evicting.contains(&zone) && may_evict(observed, &zone, state);
         let wanted = taints::wanted(node, may_evict, all_dark, observed.now);
-        let have = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+        let have = node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.taints.clone())
+            .unwrap_or_default();
         if wanted != have {
             if taints::evicts(&wanted) && !taints::evicts(&have) {
                 evicting.insert(zone);
             }
-            actions.push(Action::patch_seen(node.as_ref(), json!({"spec": {"taints": wanted}})));
+            actions.push(Action::patch_seen(
+                node.as_ref(),
+                json!({"spec": {"taints": wanted}}),
+            ));
         }
     }
     actions.extend(unready_pods(observed));
     Decision {
         plan: Plan {
-            actions: if actions.is_empty() { actions } else { vec![Action::Batch(actions)] },
+            actions: if actions.is_empty() {
+                actions
+            } else {
+                vec![Action::Batch(actions)]
+            },
             again_after: Some(observed.config.monitor_period),
         },
         evicting,
@@ -93,13 +108,25 @@ pub fn ready(node: &Node) -> Option<&NodeCondition> {
 /// The write that marks a node as silent, if it is and isn't marked yet.
 fn silenced(observed: &Observed, node: &Arc<Node>) -> Option<Action> {
     let config = &observed.config;
-    let grace = if ready(node).is_some() { config.monitor_grace_period } else { config.startup_grace_period };
-    let heard = observed.heard.get(node.metadata.name()).copied().unwrap_or(observed.at);
+    let grace = if ready(node).is_some() {
+        config.monitor_grace_period
+    } else {
+        config.startup_grace_period
+    };
+    let heard = observed
+        .heard
+        .get(node.metadata.name())
+        .copied()
+        .unwrap_or(observed.at);
     let silence = observed.at.saturating_sub(heard);
     if SignedDuration::try_from(silence).unwrap_or(SignedDuration::MAX) <= grace {
         return None;
     }
-    let before = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let before = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.clone())
+        .unwrap_or_default();
     let mut conditions = before.clone();
     for kind in REPORTED {
         match conditions.iter_mut().find(|condition| condition.type_ == kind) {
@@ -134,7 +161,10 @@ fn may_evict(observed: &Observed, zone: &str, state: ZoneState) -> bool {
         return false;
     }
     let pause = Duration::from_secs_f64(1.0 / rate);
-    observed.evicted.get(zone).is_none_or(|last| observed.at.saturating_sub(*last) >= pause)
+    observed
+        .evicted
+        .get(zone)
+        .is_none_or(|last| observed.at.saturating_sub(*last) >= pause)
 }
 
 /// Pods on silent nodes aren't known to be ready any more: Services must stop using them.
@@ -153,8 +183,15 @@ fn unready_pods(observed: &Observed) -> Vec<Action> {
         .iter()
         .filter(|pod| silent.contains(pod_state::node(pod)) && pod_state::is_ready(pod))
         .map(|pod| {
-            let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-            for condition in conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
+            let mut conditions = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.clone())
+                .unwrap_or_default();
+            for condition in conditions
+                .iter_mut()
+                .filter(|condition| condition.type_ == "Ready")
+            {
                 condition.status = "False".into();
                 condition.last_transition_time = Some(Time(observed.now));
             }

@@ -16,14 +16,22 @@ const BY_CONDITION: [(&str, &str, &str); 6] = [
     ("Ready", "Unknown", UNREACHABLE),
     ("MemoryPressure", "True", "node.kubernetes.io/memory-pressure"),
     ("DiskPressure", "True", "node.kubernetes.io/disk-pressure"),
-    ("NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"),
+    (
+        "NetworkUnavailable",
+        "True",
+        "node.kubernetes.io/network-unavailable",
+    ),
     ("PIDPressure", "True", "node.kubernetes.io/pid-pressure"),
 ];
 
 /// All taints the node should have: those of others stay as they are, in their places. `may_evict` allows a new
 /// `NoExecute` taint; with `all_dark` the old ones go, too.
 pub fn wanted(node: &Node, may_evict: bool, all_dark: bool, now: Timestamp) -> Vec<Taint> {
-    let have = node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default();
+    let have = node
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.taints.clone())
+        .unwrap_or_default();
     let schedule = no_schedule(node);
     let status = ready(node).map(|ready| ready.status.as_str());
     let execute = match status {
@@ -54,11 +62,17 @@ pub fn wanted(node: &Node, may_evict: bool, all_dark: bool, now: Timestamp) -> V
 
 /// Whether these taints evict pods for the node's own state.
 pub fn evicts(taints: &[Taint]) -> bool {
-    taints.iter().any(|taint| taint.effect == "NoExecute" && is_eviction(&taint.key))
+    taints
+        .iter()
+        .any(|taint| taint.effect == "NoExecute" && is_eviction(&taint.key))
 }
 
 fn no_schedule(node: &Node) -> Vec<&'static str> {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let conditions = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
     let mut keys: Vec<&'static str> = BY_CONDITION
         .into_iter()
         .filter(|(kind, status, _)| {
@@ -83,7 +97,10 @@ fn is_eviction(key: &str) -> bool {
 }
 
 fn add(taints: &mut Vec<Taint>, key: &str, effect: &str, now: Timestamp) {
-    if !taints.iter().any(|taint| taint.key == key && taint.effect == effect) {
+    if !taints
+        .iter()
+        .any(|taint| taint.key == key && taint.effect == effect)
+    {
         taints.push(Taint {
             key: key.to_owned(),
             effect: effect.to_owned(),

@@ -27,7 +27,10 @@ fn tainted(name: &str, ready: &str, keys: &[(&str, &str)]) -> Arc<Node> {
 fn observed(nodes: Vec<Arc<Node>>, silence: &[(&str, u64)]) -> Observed {
     let at = Duration::from_secs(1000);
     Observed {
-        heard: silence.iter().map(|(name, s)| ((*name).to_owned(), at - Duration::from_secs(*s))).collect(),
+        heard: silence
+            .iter()
+            .map(|(name, s)| ((*name).to_owned(), at - Duration::from_secs(*s)))
+            .collect(),
         nodes,
         pods: Vec::new(),
         evicted: BTreeMap::new(),
@@ -40,7 +43,9 @@ fn observed(nodes: Vec<Arc<Node>>, silence: &[(&str, u64)]) -> Observed {
 /// `node: key effect, ...` for every taint write.
 fn taints(observed: &Observed) -> Vec<String> {
     let plan = plan(observed).plan;
-    let Some(Action::Batch(members)) = plan.actions.first() else { return Vec::new() };
+    let Some(Action::Batch(members)) = plan.actions.first() else {
+        return Vec::new();
+    };
     members
         .iter()
         .filter_map(|member| match member {
@@ -48,7 +53,13 @@ fn taints(observed: &Observed) -> Vec<String> {
                 let taints = patch["spec"]["taints"].as_array()?;
                 let told: Vec<String> = taints
                     .iter()
-                    .map(|taint| format!("{} {}", taint["key"].as_str().unwrap().rsplit('/').next().unwrap(), taint["effect"].as_str().unwrap()))
+                    .map(|taint| {
+                        format!(
+                            "{} {}",
+                            taint["key"].as_str().unwrap().rsplit('/').next().unwrap(),
+                            taint["effect"].as_str().unwrap()
+                        )
+                    })
                     .collect();
                 Some(format!("{}: {}", target.key, told.join(", ")))
             }
@@ -60,11 +71,20 @@ fn taints(observed: &Observed) -> Vec<String> {
 #[test]
 fn a_silent_node_becomes_unknown_after_its_grace_period() {
     let nodes = vec![node("a", "True", json!({})), node("b", "True", json!({}))];
-    assert!(plan(&observed(nodes.clone(), &[("a", 15), ("b", 1)])).plan.actions.is_empty());
+    assert!(
+        plan(&observed(nodes.clone(), &[("a", 15), ("b", 1)]))
+            .plan
+            .actions
+            .is_empty()
+    );
     let decision = plan(&observed(nodes, &[("a", 16), ("b", 1)]));
     assert_eq!(story(&decision.plan), ["patch Node a"]);
-    let Action::Batch(members) = &decision.plan.actions[0] else { panic!("a batch") };
-    let Action::Patch { patch, .. } = &members[0] else { panic!("a patch") };
+    let Action::Batch(members) = &decision.plan.actions[0] else {
+        panic!("a batch")
+    };
+    let Action::Patch { patch, .. } = &members[0] else {
+        panic!("a patch")
+    };
     let told: Vec<(&Value, &Value)> = patch["status"]["conditions"]
         .as_array()
         .unwrap()
@@ -79,9 +99,23 @@ fn a_silent_node_becomes_unknown_after_its_grace_period() {
 fn taints_follow_conditions_and_leave_again() {
     let healthy = node("b", "True", json!({}));
     let lost = observed(vec![node("a", "Unknown", json!({})), Arc::clone(&healthy)], &[]);
-    assert_eq!(taints(&lost), ["a: unreachable NoSchedule, unreachable NoExecute"]);
+    assert_eq!(
+        taints(&lost),
+        ["a: unreachable NoSchedule, unreachable NoExecute"]
+    );
     let back = observed(
-        vec![tainted("a", "True", &[("unreachable", "NoSchedule"), ("mine", "NoExecute"), ("unreachable", "NoExecute")]), healthy],
+        vec![
+            tainted(
+                "a",
+                "True",
+                &[
+                    ("unreachable", "NoSchedule"),
+                    ("mine", "NoExecute"),
+                    ("unreachable", "NoExecute"),
+                ],
+            ),
+            healthy,
+        ],
         &[],
     );
     assert_eq!(taints(&back), ["a: mine NoExecute"]);
@@ -89,25 +123,53 @@ fn taints_follow_conditions_and_leave_again() {
 
 #[test]
 fn evictions_of_a_zone_are_rate_limited() {
-    let nodes = vec![node("a", "Unknown", json!({})), node("b", "Unknown", json!({})), node("c", "True", json!({})), node("d", "True", json!({}))];
+    let nodes = vec![
+        node("a", "Unknown", json!({})),
+        node("b", "Unknown", json!({})),
+        node("c", "True", json!({})),
+        node("d", "True", json!({})),
+    ];
     let mut world = observed(nodes, &[]);
     assert_eq!(
         taints(&world),
-        ["a: unreachable NoSchedule, unreachable NoExecute", "b: unreachable NoSchedule"]
+        [
+            "a: unreachable NoSchedule, unreachable NoExecute",
+            "b: unreachable NoSchedule"
+        ]
     );
-    world.nodes[0] = tainted("a", "Unknown", &[("unreachable", "NoSchedule"), ("unreachable", "NoExecute")]);
+    world.nodes[0] = tainted(
+        "a",
+        "Unknown",
+        &[("unreachable", "NoSchedule"), ("unreachable", "NoExecute")],
+    );
     world.nodes[1] = tainted("b", "Unknown", &[("unreachable", "NoSchedule")]);
-    world.evicted.insert(":".into(), world.at - Duration::from_secs(9));
+    world
+        .evicted
+        .insert(":".into(), world.at - Duration::from_secs(9));
     assert!(taints(&world).is_empty(), "a node in ten seconds");
-    world.evicted.insert(":".into(), world.at - Duration::from_secs(10));
-    assert_eq!(taints(&world), ["b: unreachable NoSchedule, unreachable NoExecute"]);
+    world
+        .evicted
+        .insert(":".into(), world.at - Duration::from_secs(10));
+    assert_eq!(
+        taints(&world),
+        ["b: unreachable NoSchedule, unreachable NoExecute"]
+    );
 }
 
 #[test]
 fn nobody_is_evicted_while_all_zones_are_dark_or_a_small_zone_lost_most_nodes() {
-    let dark = observed(vec![tainted("a", "Unknown", &[("unreachable", "NoSchedule"), ("unreachable", "NoExecute")])], &[]);
+    let dark = observed(
+        vec![tainted(
+            "a",
+            "Unknown",
+            &[("unreachable", "NoSchedule"), ("unreachable", "NoExecute")],
+        )],
+        &[],
+    );
     assert_eq!(taints(&dark), ["a: unreachable NoSchedule"]);
-    let mut nodes: Vec<_> = ["a", "b", "c"].map(|name| node(name, "Unknown", json!({}))).to_vec();
+    let mut nodes: Vec<_> = ["a", "b", "c"]
+        .map(|name| node(name, "Unknown", json!({})))
+        .to_vec();
     nodes.push(node("d", "True", json!({})));
     let told = taints(&observed(nodes, &[]));
     assert!(told.iter().all(|line| !line.contains("NoExecute")), "{told:?}");
@@ -116,9 +178,19 @@ fn nobody_is_evicted_while_all_zones_are_dark_or_a_small_zone_lost_most_nodes() 
 #[test]
 fn pods_on_an_unknown_node_are_marked_as_not_ready() {
     let mut world = observed(
-        vec![tainted("n1", "Unknown", &[("unreachable", "NoSchedule"), ("unreachable", "NoExecute")]), node("n2", "True", json!({}))],
+        vec![
+            tainted(
+                "n1",
+                "Unknown",
+                &[("unreachable", "NoSchedule"), ("unreachable", "NoExecute")],
+            ),
+            node("n2", "True", json!({})),
+        ],
         &[],
     );
-    world.pods = vec![pod("here", None, json!({})), pod("there", None, json!({"spec": {"nodeName": "n2"}}))];
+    world.pods = vec![
+        pod("here", None, json!({})),
+        pod("there", None, json!({"spec": {"nodeName": "n2"}})),
+    ];
     assert_eq!(story(&plan(&world).plan), ["patch Pod default/here"]);
 }

@@ -15,7 +15,9 @@ const ZONE: &str = "topology.kubernetes.io/zone";
 pub enum ZoneState {
     Normal,
     /// Many nodes are lost; `large` zones still evict, slowly.
-    PartialDisruption { large: bool },
+    PartialDisruption {
+        large: bool,
+    },
     /// No node is ready.
     FullDisruption,
 }
@@ -32,11 +34,17 @@ pub fn zones(nodes: &[Arc<Node>], config: &NodeConfig) -> BTreeMap<String, ZoneS
         *all += 1;
         *lost += usize::from(!ready(node).is_some_and(|ready| ready.status == "True"));
     }
-    counts.into_iter().map(|(zone, (all, lost))| (zone, state(all, lost, config))).collect()
+    counts
+        .into_iter()
+        .map(|(zone, (all, lost))| (zone, state(all, lost, config)))
+        .collect()
 }
 
 fn state(all: usize, lost: usize, config: &NodeConfig) -> ZoneState {
-    #[expect(clippy::cast_precision_loss, reason = "a share of node counts needs no exactness")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a share of node counts needs no exactness"
+    )]
     let share = lost as f64 / all.max(1) as f64;
     if lost > 0 && lost == all {
         ZoneState::FullDisruption

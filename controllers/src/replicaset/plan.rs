@@ -63,13 +63,21 @@ pub fn decide(
     if !replicas.meta.is_terminating() {
         if active.len() < wanted {
             let missing = (wanted - active.len()).min(BURST);
-            let pod =
-                crate::pod_template::pod_from_template(replicas.template, replicas.meta, replicas.reference.clone());
+            let pod = crate::pod_template::pod_from_template(
+                replicas.template,
+                replicas.meta,
+                replicas.reference.clone(),
+            );
             pods.push(Action::Batch(vec![Action::create(&pod); missing]));
         } else if active.len() > wanted {
             let surplus = (active.len() - wanted).min(BURST);
             let victims = ranking::victims(&active, siblings, surplus, now);
-            pods.push(Action::Batch(victims.into_iter().map(|pod| Action::delete(pod.as_ref())).collect()));
+            pods.push(Action::Batch(
+                victims
+                    .into_iter()
+                    .map(|pod| Action::delete(pod.as_ref()))
+                    .collect(),
+            ));
         }
     }
     if let Some(delay) = next_availability(&active, replicas.min_ready_seconds, now) {
@@ -92,7 +100,11 @@ fn observe(
     failed: Option<&str>,
     wanted: usize,
 ) -> Status {
-    let template_labels = replicas.template.metadata.as_ref().and_then(|meta| meta.labels.clone());
+    let template_labels = replicas
+        .template
+        .metadata
+        .as_ref()
+        .and_then(|meta| meta.labels.clone());
     let template_labels = template_labels.unwrap_or_default();
     let terminating = owned
         .iter()
@@ -108,7 +120,11 @@ fn observe(
         terminating_replicas: Some(size(terminating)),
         observed_generation: replicas.meta.generation.unwrap_or(0),
         failure: failed.filter(|_| active.len() != wanted).map(|message| {
-            let reason = if active.len() < wanted { "FailedCreate" } else { "FailedDelete" };
+            let reason = if active.len() < wanted {
+                "FailedCreate"
+            } else {
+                "FailedDelete"
+            };
             (reason.to_owned(), message.to_owned())
         }),
     }

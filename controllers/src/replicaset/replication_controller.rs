@@ -24,7 +24,9 @@ pub struct Observed {
 
 pub fn plan(observed: &Observed) -> Plan {
     let controller = observed.controller.as_ref();
-    let Some(spec) = &controller.spec else { return Plan::nothing() };
+    let Some(spec) = &controller.spec else {
+        return Plan::nothing();
+    };
     let Some(wanted) = spec.selector.as_ref().filter(|wanted| !wanted.is_empty()) else {
         return Plan::nothing();
     };
@@ -61,7 +63,9 @@ pub fn plan(observed: &Observed) -> Plan {
 fn status_update(controller: &ReplicationController, status: &Status, now: Timestamp) -> Option<Action> {
     let before = controller.status.clone().unwrap_or_default();
     let mut conditions = before.conditions.clone().unwrap_or_default();
-    let had = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
+    let had = conditions
+        .iter()
+        .any(|condition| condition.type_ == "ReplicaFailure");
     match &status.failure {
         Some((reason, message)) if !had => conditions.push(ReplicationControllerCondition {
             type_: "ReplicaFailure".into(),
@@ -136,7 +140,9 @@ impl Controller for ReplicationControllerController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        let Some(controller) = self.controllers.get(key) else { return Plan::nothing() };
+        let Some(controller) = self.controllers.get(key) else {
+            return Plan::nothing();
+        };
         plan(&Observed {
             controller,
             pods: self.pods.list_namespace(&key.namespace),

@@ -40,9 +40,16 @@ fn observed(set: Arc<ReplicaSet>, pods: Vec<Arc<Pod>>) -> Observed {
 #[test]
 fn missing_pods_are_created_in_one_batch_from_the_template() {
     let plan = plan(&observed(set(3, settled(1)), vec![mine("a", json!({}))]));
-    assert_eq!(story(&plan), ["create Pod default/web-*; create Pod default/web-*"]);
-    let Action::Batch(creations) = &plan.actions[0] else { panic!("a batch") };
-    let Action::Create(body) = &creations[0] else { panic!("a creation") };
+    assert_eq!(
+        story(&plan),
+        ["create Pod default/web-*; create Pod default/web-*"]
+    );
+    let Action::Batch(creations) = &plan.actions[0] else {
+        panic!("a batch")
+    };
+    let Action::Create(body) = &creations[0] else {
+        panic!("a creation")
+    };
     assert_eq!(
         body.value,
         json!({"apiVersion": "v1", "kind": "Pod",
@@ -55,8 +62,13 @@ fn missing_pods_are_created_in_one_batch_from_the_template() {
 #[test]
 fn the_status_tells_what_was_observed_before_pods_are_touched() {
     let plan = plan(&observed(set(2, json!({})), vec![mine("a", json!({}))]));
-    assert_eq!(story(&plan), ["status ReplicaSet default/web", "create Pod default/web-*"]);
-    let Action::UpdateStatus(body) = &plan.actions[0] else { panic!("a status") };
+    assert_eq!(
+        story(&plan),
+        ["status ReplicaSet default/web", "create Pod default/web-*"]
+    );
+    let Action::UpdateStatus(body) = &plan.actions[0] else {
+        panic!("a status")
+    };
     assert_eq!(
         body.value["status"],
         json!({"replicas": 1, "fullyLabeledReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
@@ -68,16 +80,34 @@ fn the_status_tells_what_was_observed_before_pods_are_touched() {
 fn surplus_pods_go_in_the_order_of_upstream() {
     let pods = vec![
         mine("ready-long", json!({})),
-        mine("expensive", json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "9"}}})),
+        mine(
+            "expensive",
+            json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "9"}}}),
+        ),
         mine("unready", json!({"status": {"conditions": []}})),
-        mine("pending", json!({"status": {"phase": "Pending", "conditions": []}})),
-        mine("unassigned", json!({"spec": {"nodeName": null}, "status": {"phase": "Pending", "conditions": []}})),
-        mine("ready-short", json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ago(1)}]}})),
+        mine(
+            "pending",
+            json!({"status": {"phase": "Pending", "conditions": []}}),
+        ),
+        mine(
+            "unassigned",
+            json!({"spec": {"nodeName": null}, "status": {"phase": "Pending", "conditions": []}}),
+        ),
+        mine(
+            "ready-short",
+            json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ago(1)}]}}),
+        ),
     ];
     for (keep, gone) in [
         (5, "delete Pod default/unassigned"),
-        (3, "delete Pod default/unassigned; delete Pod default/pending; delete Pod default/unready"),
-        (2, "delete Pod default/unassigned; delete Pod default/pending; delete Pod default/unready; delete Pod default/ready-short"),
+        (
+            3,
+            "delete Pod default/unassigned; delete Pod default/pending; delete Pod default/unready",
+        ),
+        (
+            2,
+            "delete Pod default/unassigned; delete Pod default/pending; delete Pod default/unready; delete Pod default/ready-short",
+        ),
     ] {
         let plan = plan(&observed(set(keep, json!({})), pods.clone()));
         assert_eq!(story(&plan)[1], gone, "keeping {keep}");
@@ -90,20 +120,33 @@ fn finished_and_terminating_pods_do_not_count() {
         mine("done", json!({"status": {"phase": "Failed"}})),
         mine("leaving", json!({"metadata": {"deletionTimestamp": ago(1)}})),
     ];
-    assert_eq!(story(&plan(&observed(set(1, settled(0)), pods))), ["create Pod default/web-*"]);
+    assert_eq!(
+        story(&plan(&observed(set(1, settled(0)), pods))),
+        ["create Pod default/web-*"]
+    );
 }
 
 #[test]
 fn a_matching_orphan_is_adopted_after_a_live_check_and_a_stranger_released() {
     let orphan = pod("orphan", None, json!({}));
     let stranger = mine("stranger", json!({"metadata": {"labels": {"app": "db"}}}));
-    let other = pod("other", Some(owned_by("apps/v1", "ReplicaSet", "else")), json!({}));
+    let other = pod(
+        "other",
+        Some(owned_by("apps/v1", "ReplicaSet", "else")),
+        json!({}),
+    );
     let plan = plan(&observed(set(2, json!({})), vec![orphan, other, stranger]));
     assert_eq!(
         story(&plan),
-        ["patch Pod default/stranger", "verify ReplicaSet default/web", "patch Pod default/orphan"]
+        [
+            "patch Pod default/stranger",
+            "verify ReplicaSet default/web",
+            "patch Pod default/orphan"
+        ]
     );
-    let Action::Patch { patch, .. } = &plan.actions[0] else { panic!("a patch") };
+    let Action::Patch { patch, .. } = &plan.actions[0] else {
+        panic!("a patch")
+    };
     assert_eq!(
         *patch,
         json!({"metadata": {"ownerReferences": null, "uid": "uid-stranger", "resourceVersion": "7"}})
@@ -112,15 +155,23 @@ fn a_matching_orphan_is_adopted_after_a_live_check_and_a_stranger_released() {
 
 #[test]
 fn a_terminating_set_neither_creates_nor_adopts() {
-    let leaving = set(3, json!({"metadata": {"deletionTimestamp": ago(1)}, "status": {"replicas": 0, "observedGeneration": 1}}));
-    assert_eq!(story(&plan(&observed(leaving, vec![pod("orphan", None, json!({}))]))), Vec::<String>::new());
+    let leaving = set(
+        3,
+        json!({"metadata": {"deletionTimestamp": ago(1)}, "status": {"replicas": 0, "observedGeneration": 1}}),
+    );
+    assert_eq!(
+        story(&plan(&observed(leaving, vec![pod("orphan", None, json!({}))]))),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn a_pod_counts_as_available_only_after_min_ready_seconds_and_is_looked_at_then() {
     let patient = set(1, json!({"spec": {"minReadySeconds": 90}}));
     let plan = plan(&observed(patient, vec![mine("a", json!({}))]));
-    let Action::UpdateStatus(body) = &plan.actions[0] else { panic!("a status") };
+    let Action::UpdateStatus(body) = &plan.actions[0] else {
+        panic!("a status")
+    };
     assert_eq!(body.value["status"]["readyReplicas"], 1);
     assert_eq!(body.value["status"]["availableReplicas"], Value::Null);
     assert_eq!(plan.again_after, Some(Duration::from_secs(30)));
@@ -131,11 +182,21 @@ fn a_failure_becomes_a_condition_and_leaves_with_its_cause() {
     let mut failing = observed(set(2, settled(1)), vec![mine("a", json!({}))]);
     failing.failed = Some("quota exceeded".into());
     let told = plan(&failing);
-    let Action::UpdateStatus(body) = &told.actions[0] else { panic!("a status") };
+    let Action::UpdateStatus(body) = &told.actions[0] else {
+        panic!("a status")
+    };
     let condition = &body.value["status"]["conditions"][0];
-    assert_eq!((&condition["type"], &condition["reason"]), (&json!("ReplicaFailure"), &json!("FailedCreate")));
+    assert_eq!(
+        (&condition["type"], &condition["reason"]),
+        (&json!("ReplicaFailure"), &json!("FailedCreate"))
+    );
     let told_set: ReplicaSet = serde_json::from_value(body.value.clone()).unwrap();
-    let healed = plan(&observed(Arc::new(told_set), vec![mine("a", json!({})), mine("b", json!({}))]));
-    let Action::UpdateStatus(body) = &healed.actions[0] else { panic!("a status") };
+    let healed = plan(&observed(
+        Arc::new(told_set),
+        vec![mine("a", json!({})), mine("b", json!({}))],
+    ));
+    let Action::UpdateStatus(body) = &healed.actions[0] else {
+        panic!("a status")
+    };
     assert_eq!(body.value["status"]["conditions"], Value::Null);
 }

@@ -57,10 +57,20 @@ impl<K: Object> Cache<K> {
     }
 
     fn dispatch(&self, change: &Change<K>) {
-        for handler in self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for handler in self
+            .0
+            .handlers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             handler(change);
         }
-        let version = |object: &Option<Arc<K>>| object.as_ref().and_then(|object| version(object.meta().resource_version()));
+        let version = |object: &Option<Arc<K>>| {
+            object
+                .as_ref()
+                .and_then(|object| version(object.meta().resource_version()))
+        };
         let newest = version(&change.new).max(version(&change.old)).unwrap_or(0);
         self.0.seen.send_if_modified(|seen| {
             let grew = newest > *seen;
@@ -126,7 +136,9 @@ impl<K: Object> AnyCache for Cache<K> {
                 let object = cache.get(&key);
                 let met = match &expectation {
                     Expectation::Version(wanted) => {
-                        let have = object.as_ref().and_then(|object| version(object.meta().resource_version()));
+                        let have = object
+                            .as_ref()
+                            .and_then(|object| version(object.meta().resource_version()));
                         upto >= *wanted || have.is_some_and(|have| have >= *wanted)
                     }
                     Expectation::Deletion(uid) => object.is_none_or(|object| {
@@ -148,7 +160,13 @@ impl<K: Object> AnyCache for Cache<K> {
                 old: None,
                 new: Some(object),
             };
-            for handler in self.0.handlers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for handler in self
+                .0
+                .handlers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+            {
                 handler(&change);
             }
         }

@@ -7,7 +7,9 @@ use crate::object::{Key, MetaView, ResourceType};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
 use kube::Client;
-use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
+use kube::api::{
+    DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy,
+};
 use kube::core::{ObjectMeta, Request, Status};
 use kubeclient::{EventKind, EventRecorder, LeadershipLost};
 use serde::Deserialize;
@@ -143,7 +145,9 @@ impl Executor {
         let request = match action {
             Action::Create(body) => urls.create(&post, bytes(body))?,
             Action::Update(body) => urls.replace(&body.key.name, &post, bytes(body))?,
-            Action::UpdateStatus(body) => urls.replace_subresource("status", &body.key.name, &post, bytes(body))?,
+            Action::UpdateStatus(body) => {
+                urls.replace_subresource("status", &body.key.name, &post, bytes(body))?
+            }
             Action::UpdateSubresource(body, name) => {
                 urls.replace_subresource(name, &body.key.name, &post, bytes(body))?
             }
@@ -164,7 +168,10 @@ impl Executor {
             }
             _ => return Ok(Written::new()),
         };
-        let answer: Answer = fence.write(self.client.request(request)).await?.map_err(refusal)?;
+        let answer: Answer = fence
+            .write(self.client.request(request))
+            .await?
+            .map_err(refusal)?;
         let key = Key::new(namespace, answer.metadata.name());
         Ok(version(answer.metadata.resource_version())
             .map(|at| (resource.clone(), key, Expectation::Version(at)))
@@ -198,18 +205,25 @@ impl Executor {
     }
 
     async fn verify(&self, target: &Target) -> Result<(), ExecuteError> {
-        let request = urls(&target.resource, &target.key.namespace).get(&target.key.name, &GetParams::default())?;
+        let request =
+            urls(&target.resource, &target.key.namespace).get(&target.key.name, &GetParams::default())?;
         let answer: Answer = self.client.request(request).await.map_err(refusal)?;
         if answer.metadata.uid() == target.uid && !answer.metadata.is_terminating() {
             return Ok(());
         }
         let (kind, key) = (&target.resource.kind, &target.key);
         tracing::debug!(answer.kind, "verification failed");
-        Err(ExecuteError::Stale(format!("{kind} {key} was replaced or is being deleted")))
+        Err(ExecuteError::Stale(format!(
+            "{kind} {key} was replaced or is being deleted"
+        )))
     }
 
     fn record(&self, note: &Note) {
-        let kind = if note.warning { EventKind::Warning } else { EventKind::Normal };
+        let kind = if note.warning {
+            EventKind::Warning
+        } else {
+            EventKind::Normal
+        };
         self.events
             .event(note.regarding.clone(), kind, note.reason, note.message.clone());
     }
@@ -241,8 +255,10 @@ fn refusal(error: kube::Error) -> ExecuteError {
 
 fn is_namespace_terminating(status: &Status) -> bool {
     status.code == 403
-        && status
-            .details
-            .as_ref()
-            .is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"))
+        && status.details.as_ref().is_some_and(|details| {
+            details
+                .causes
+                .iter()
+                .any(|cause| cause.reason == "NamespaceTerminating")
+        })
 }

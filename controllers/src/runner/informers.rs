@@ -47,19 +47,21 @@ impl Informers {
     /// The cache of what a field selector selects. Plans don't wait for it to show their writes.
     pub fn selected<K: Object>(&self, fields: &str) -> Cache<K> {
         let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = caches.entry((ResourceType::of::<K>(), fields.to_owned())).or_insert_with(|| {
-            let api = Api::<K>::all(self.client.clone());
-            let informer = if fields.is_empty() {
-                Informer::all(api, &self.env)
-            } else {
-                Informer::new(api, watcher::Config::default().fields(fields), &self.env)
-            };
-            let cache = Cache::new(informer.store().clone(), Some(informer));
-            Entry {
-                typed: Arc::new(cache.clone()),
-                any: Arc::new(cache),
-            }
-        });
+        let entry = caches
+            .entry((ResourceType::of::<K>(), fields.to_owned()))
+            .or_insert_with(|| {
+                let api = Api::<K>::all(self.client.clone());
+                let informer = if fields.is_empty() {
+                    Informer::all(api, &self.env)
+                } else {
+                    Informer::new(api, watcher::Config::default().fields(fields), &self.env)
+                };
+                let cache = Cache::new(informer.store().clone(), Some(informer));
+                Entry {
+                    typed: Arc::new(cache.clone()),
+                    any: Arc::new(cache),
+                }
+            });
         entry
             .typed
             .downcast_ref::<Cache<K>>()

@@ -11,8 +11,14 @@ use k8s_openapi::api::core::v1::{
 
 /// The ordinal in a pod's name, if the name is one of this set's.
 pub fn ordinal_of(set: &StatefulSet, pod: &Pod) -> Option<i32> {
-    let text = pod.metadata.name().strip_prefix(set.metadata.name())?.strip_prefix('-')?;
-    text.parse().ok().filter(|ordinal: &i32| *ordinal >= 0 && ordinal.to_string() == text)
+    let text = pod
+        .metadata
+        .name()
+        .strip_prefix(set.metadata.name())?
+        .strip_prefix('-')?;
+    text.parse()
+        .ok()
+        .filter(|ordinal: &i32| *ordinal >= 0 && ordinal.to_string() == text)
 }
 
 pub fn pod_name(set: &StatefulSet, ordinal: i32) -> String {
@@ -20,9 +26,19 @@ pub fn pod_name(set: &StatefulSet, ordinal: i32) -> String {
 }
 
 /// The pod of an ordinal, from the template of a revision whose name is `revision`.
-pub fn pod(set: &StatefulSet, spec: &StatefulSetSpec, template: &PodTemplateSpec, ordinal: i32, revision: &str) -> Pod {
+pub fn pod(
+    set: &StatefulSet,
+    spec: &StatefulSetSpec,
+    template: &PodTemplateSpec,
+    ordinal: i32,
+    revision: &str,
+) -> Pod {
     let name = pod_name(set, ordinal);
-    let mut pod = pod_from_template(template, &set.metadata, controller_reference::<StatefulSet>(&set.metadata));
+    let mut pod = pod_from_template(
+        template,
+        &set.metadata,
+        controller_reference::<StatefulSet>(&set.metadata),
+    );
     pod.metadata.generate_name = None;
     pod.metadata.name = Some(name.clone());
     let labels = pod.metadata.labels.get_or_insert_default();
@@ -66,9 +82,14 @@ pub fn claims(set: &StatefulSet, spec: &StatefulSetSpec, ordinal: i32) -> Vec<Pe
             let mut claim = template.clone();
             claim.metadata.name = Some(claim_name(set, template, ordinal));
             claim.metadata.namespace = set.metadata.namespace.clone();
-            claim.metadata.labels.get_or_insert_default().extend(spec.selector.match_labels.clone().unwrap_or_default());
+            claim
+                .metadata
+                .labels
+                .get_or_insert_default()
+                .extend(spec.selector.match_labels.clone().unwrap_or_default());
             if with_set {
-                claim.metadata.owner_references = Some(vec![controller_reference::<StatefulSet>(&set.metadata)]);
+                claim.metadata.owner_references =
+                    Some(vec![controller_reference::<StatefulSet>(&set.metadata)]);
             }
             claim.status = None;
             claim

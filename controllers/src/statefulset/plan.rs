@@ -56,27 +56,58 @@ impl View<'_> {
 
 pub fn plan(observed: &Observed) -> Plan {
     let set = observed.set.as_ref();
-    let Some(spec) = &set.spec else { return Plan::nothing() };
+    let Some(spec) = &set.spec else {
+        return Plan::nothing();
+    };
     if selector::is_empty(&spec.selector) {
         return Plan::nothing();
     }
     let reference = controller_reference::<StatefulSet>(&set.metadata);
-    let named = observed.pods.iter().filter(|pod| ordinal_of(set, pod).is_some()).cloned();
-    let claimed = adoption::claim(set, &reference, named, |meta| selector::selects(&spec.selector, meta.labels.as_ref()));
+    let named = observed
+        .pods
+        .iter()
+        .filter(|pod| ordinal_of(set, pod).is_some())
+        .cloned();
+    let claimed = adoption::claim(set, &reference, named, |meta| {
+        selector::selects(&spec.selector, meta.labels.as_ref())
+    });
     if !claimed.actions.is_empty() {
         return claimed.actions.into();
     }
     let before = set.status.clone().unwrap_or_default();
-    let history = history(&set.metadata, &reference, &spec.template, before.collision_count, &observed.revisions);
+    let history = history(
+        &set.metadata,
+        &reference,
+        &spec.template,
+        before.collision_count,
+        &observed.revisions,
+    );
     let update = history.update.metadata.name().to_owned();
-    let known = |name: &String| history.all.iter().any(|revision| revision.metadata.name() == name);
-    let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).unwrap_or(0);
+    let known = |name: &String| {
+        history
+            .all
+            .iter()
+            .any(|revision| revision.metadata.name() == name)
+    };
+    let start = spec
+        .ordinals
+        .as_ref()
+        .and_then(|ordinals| ordinals.start)
+        .unwrap_or(0);
     let view = View {
         observed,
         spec,
         ordinals: start..start + spec.replicas.unwrap_or(1),
-        by_ordinal: claimed.owned.iter().filter_map(|pod| Some((ordinal_of(set, pod)?, Arc::clone(pod)))).collect(),
-        current: before.current_revision.clone().filter(known).unwrap_or_else(|| update.clone()),
+        by_ordinal: claimed
+            .owned
+            .iter()
+            .filter_map(|pod| Some((ordinal_of(set, pod)?, Arc::clone(pod))))
+            .collect(),
+        current: before
+            .current_revision
+            .clone()
+            .filter(known)
+            .unwrap_or_else(|| update.clone()),
         update,
         min_ready: spec.min_ready_seconds.unwrap_or(0),
     };
@@ -95,7 +126,11 @@ pub fn plan(observed: &Observed) -> Plan {
             let name = revision.metadata.name();
             name == view.current || view.by_ordinal.values().any(|pod| view.revision(pod) == name)
         };
-        plan.actions.extend(history::truncate(&history, spec.revision_history_limit.unwrap_or(10), in_use));
+        plan.actions.extend(history::truncate(
+            &history,
+            spec.revision_history_limit.unwrap_or(10),
+            in_use,
+        ));
     }
     plan.actions.extend(steps);
     plan
@@ -112,8 +147,17 @@ fn steps(view: &View<'_>, history: &History) -> Vec<Action> {
             return actions;
         }
     }
-    let condemned = || view.by_ordinal.iter().rev().filter(|(ordinal, _)| !view.ordinals.contains(ordinal));
-    let first_unhealthy = view.by_ordinal.values().find(|pod| !view.is_healthy(pod)).map(|pod| pod.metadata.name());
+    let condemned = || {
+        view.by_ordinal
+            .iter()
+            .rev()
+            .filter(|(ordinal, _)| !view.ordinals.contains(ordinal))
+    };
+    let first_unhealthy = view
+        .by_ordinal
+        .values()
+        .find(|pod| !view.is_healthy(pod))
+        .map(|pod| pod.metadata.name());
     for (ordinal, pod) in condemned() {
         if pod.metadata.is_terminating() {
             if monotonic {
@@ -149,7 +193,13 @@ fn replica(view: &View<'_>, history: &History, ordinal: i32) -> (Vec<Action>, bo
         let revision = revision_for(view, history, ordinal);
         let template = template_of(revision).unwrap_or_else(|| view.spec.template.clone());
         let mut actions: Vec<Action> = missing_claims(view, ordinal).iter().map(Action::create).collect();
-        actions.push(Action::create(&pod(set, view.spec, &template, ordinal, revision.metadata.name())));
+        actions.push(Action::create(&pod(
+            set,
+            view.spec,
+            &template,
+            ordinal,
+            revision.metadata.name(),
+        )));
         return (actions, true);
     };
     if pod_state::is_finished(present) && !present.metadata.is_terminating() {
@@ -162,8 +212,13 @@ fn replica(view: &View<'_>, history: &History, ordinal: i32) -> (Vec<Action>, bo
 /// Ordinals below the partition keep the revision that was complete last.
 fn revision_for<'h>(view: &View<'_>, history: &'h History, ordinal: i32) -> &'h ControllerRevision {
     let below = ordinal < view.ordinals.start + partition(view.spec);
-    let current = history.all.iter().find(|revision| revision.metadata.name() == view.current);
-    current.filter(|_| below).map_or(&history.update, |revision| revision.as_ref())
+    let current = history
+        .all
+        .iter()
+        .find(|revision| revision.metadata.name() == view.current);
+    current
+        .filter(|_| below)
+        .map_or(&history.update, |revision| revision.as_ref())
 }
 
 fn partition(spec: &StatefulSetSpec) -> i32 {
@@ -176,9 +231,15 @@ fn partition(spec: &StatefulSetSpec) -> i32 {
 
 fn missing_claims(view: &View<'_>, ordinal: i32) -> Vec<PersistentVolumeClaim> {
     let exists = |claim: &PersistentVolumeClaim| {
-        view.observed.claims.iter().any(|other| other.metadata.name() == claim.metadata.name())
+        view.observed
+            .claims
+            .iter()
+            .any(|other| other.metadata.name() == claim.metadata.name())
     };
-    claims(view.observed.set.as_ref(), view.spec, ordinal).into_iter().filter(|claim| !exists(claim)).collect()
+    claims(view.observed.set.as_ref(), view.spec, ordinal)
+        .into_iter()
+        .filter(|claim| !exists(claim))
+        .collect()
 }
 
 /// With `whenScaled: Delete` a claim follows its pod: the pod becomes its owner before it goes.
@@ -207,13 +268,19 @@ fn scale_down_claims(view: &View<'_>, ordinal: i32, pod: &Arc<Pod>) -> Vec<Actio
 
 /// Replaces one outdated pod, from the highest ordinal, while all above it are healthy.
 fn roll(view: &View<'_>) -> Vec<Action> {
-    let strategy = view.spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
+    let strategy = view
+        .spec
+        .update_strategy
+        .as_ref()
+        .and_then(|strategy| strategy.type_.as_deref());
     if strategy == Some("OnDelete") {
         return Vec::new();
     }
     let lowest = view.ordinals.start + partition(view.spec);
     for ordinal in (lowest..view.ordinals.end).rev() {
-        let Some(pod) = view.by_ordinal.get(&ordinal) else { return Vec::new() };
+        let Some(pod) = view.by_ordinal.get(&ordinal) else {
+            return Vec::new();
+        };
         if view.revision(pod) != view.update && !pod.metadata.is_terminating() {
             return vec![Action::delete(pod.as_ref())];
         }

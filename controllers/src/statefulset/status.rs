@@ -47,7 +47,8 @@ pub fn write(plan: &mut Plan, view: &View<'_>) {
         available_replicas: some(status.available_replicas.unwrap_or(0)),
         current_replicas: some(status.current_replicas.unwrap_or(0)),
         updated_replicas: some(status.updated_replicas.unwrap_or(0)),
-        observed_generation: some(i32::try_from(status.observed_generation.unwrap_or(0)).unwrap_or(i32::MAX)).map(i64::from),
+        observed_generation: some(i32::try_from(status.observed_generation.unwrap_or(0)).unwrap_or(i32::MAX))
+            .map(i64::from),
         collision_count: some(status.collision_count.unwrap_or(0)),
         ..status.clone()
     };

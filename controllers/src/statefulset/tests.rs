@@ -56,7 +56,11 @@ impl World {
                 return told;
             }
             plan.actions.iter().for_each(|action| self.apply(action));
-            told.extend(story(&plan).into_iter().filter(|line| line.contains("Pod") || line.contains("Claim")));
+            told.extend(
+                story(&plan)
+                    .into_iter()
+                    .filter(|line| line.contains("Pod") || line.contains("Claim")),
+            );
         }
         panic!("never settles: {told:?}");
     }
@@ -74,10 +78,14 @@ impl World {
             "Pod" => {
                 let alive = json!({"metadata": {"uid": name}, "status": {"phase": "Running",
                     "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": crate::testing::ago(60)}]}});
-                self.pods.insert(name, serde_json::from_value(merged(value, alive)).unwrap());
+                self.pods
+                    .insert(name, serde_json::from_value(merged(value, alive)).unwrap());
             }
             "PersistentVolumeClaim" => drop(self.claims.insert(name, serde_json::from_value(value).unwrap())),
-            "ControllerRevision" => drop(self.revisions.insert(name, serde_json::from_value(value).unwrap())),
+            "ControllerRevision" => drop(
+                self.revisions
+                    .insert(name, serde_json::from_value(value).unwrap()),
+            ),
             _ => self.set = serde_json::from_value(value).unwrap(),
         }
     }
@@ -88,11 +96,20 @@ impl World {
     }
 
     fn images(&self) -> Vec<String> {
-        self.pods.values().map(|pod| pod.spec.as_ref().unwrap().containers[0].image.clone().unwrap()).collect()
+        self.pods
+            .values()
+            .map(|pod| pod.spec.as_ref().unwrap().containers[0].image.clone().unwrap())
+            .collect()
     }
 
     fn fall_ill(&mut self, name: &str) {
-        self.pods.get_mut(name).unwrap().status.as_mut().unwrap().conditions = None;
+        self.pods
+            .get_mut(name)
+            .unwrap()
+            .status
+            .as_mut()
+            .unwrap()
+            .conditions = None;
     }
 }
 
@@ -102,23 +119,46 @@ fn pods_come_one_after_the_other_each_with_its_claim_and_name() {
     assert_eq!(
         world.settle(),
         [
-            "create PersistentVolumeClaim default/data-db-0", "create Pod default/db-0",
-            "create PersistentVolumeClaim default/data-db-1", "create Pod default/db-1",
+            "create PersistentVolumeClaim default/data-db-0",
+            "create Pod default/db-0",
+            "create PersistentVolumeClaim default/data-db-1",
+            "create Pod default/db-1",
         ]
     );
     let pod = &world.pods["db-1"];
     let spec = pod.spec.as_ref().unwrap();
-    assert_eq!((spec.hostname.as_deref(), spec.subdomain.as_deref()), (Some("db-1"), Some("db")));
-    let claim = spec.volumes.as_ref().unwrap()[0].persistent_volume_claim.as_ref().unwrap();
+    assert_eq!(
+        (spec.hostname.as_deref(), spec.subdomain.as_deref()),
+        (Some("db-1"), Some("db"))
+    );
+    let claim = spec.volumes.as_ref().unwrap()[0]
+        .persistent_volume_claim
+        .as_ref()
+        .unwrap();
     assert_eq!(claim.claim_name, "data-db-1");
-    assert_eq!(pod.metadata.label("statefulset.kubernetes.io/pod-name"), Some("db-1"));
+    assert_eq!(
+        pod.metadata.label("statefulset.kubernetes.io/pod-name"),
+        Some("db-1")
+    );
     let status = world.set.status.clone().unwrap();
-    assert_eq!((status.replicas, status.ready_replicas, status.updated_replicas), (2, Some(2), Some(2)));
+    assert_eq!(
+        (status.replicas, status.ready_replicas, status.updated_replicas),
+        (2, Some(2), Some(2))
+    );
 }
 
 #[test]
 fn an_ill_pod_holds_up_those_after_it_unless_the_policy_is_parallel() {
-    for (policy, expected) in [("OrderedReady", vec![]), ("Parallel", vec!["create PersistentVolumeClaim default/data-db-2", "create Pod default/db-2"])] {
+    for (policy, expected) in [
+        ("OrderedReady", vec![]),
+        (
+            "Parallel",
+            vec![
+                "create PersistentVolumeClaim default/data-db-2",
+                "create Pod default/db-2",
+            ],
+        ),
+    ] {
         let mut world = World::new(json!({"spec": {"podManagementPolicy": policy}}));
         world.settle();
         world.fall_ill("db-0");
@@ -132,18 +172,27 @@ fn scaling_down_goes_from_the_highest_ordinal_and_keeps_the_claims() {
     let mut world = World::new(json!({"spec": {"replicas": 3}}));
     world.settle();
     world.set.spec.as_mut().unwrap().replicas = Some(1);
-    assert_eq!(world.settle(), ["delete Pod default/db-2", "delete Pod default/db-1"]);
+    assert_eq!(
+        world.settle(),
+        ["delete Pod default/db-2", "delete Pod default/db-1"]
+    );
     assert_eq!(world.claims.len(), 3);
 }
 
 #[test]
 fn an_update_goes_from_the_highest_ordinal_down_to_the_partition() {
-    let mut world = World::new(json!({"spec": {"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 1}}}}));
+    let mut world =
+        World::new(json!({"spec": {"replicas": 3, "updateStrategy": {"rollingUpdate": {"partition": 1}}}}));
     world.settle();
     world.set_image("v2");
     assert_eq!(
         world.settle(),
-        ["delete Pod default/db-2", "create Pod default/db-2", "delete Pod default/db-1", "create Pod default/db-1"]
+        [
+            "delete Pod default/db-2",
+            "create Pod default/db-2",
+            "delete Pod default/db-1",
+            "create Pod default/db-1"
+        ]
     );
     assert_eq!(world.images(), ["v1", "v2", "v2"]);
     // A lost pod below the partition comes back as it was.
@@ -162,5 +211,8 @@ fn a_finished_pod_is_replaced_under_the_same_name() {
     let mut world = World::new(json!({"spec": {"replicas": 1}}));
     world.settle();
     world.pods.get_mut("db-0").unwrap().status.as_mut().unwrap().phase = Some("Failed".into());
-    assert_eq!(world.settle(), ["delete Pod default/db-0", "create Pod default/db-0"]);
+    assert_eq!(
+        world.settle(),
+        ["delete Pod default/db-0", "create Pod default/db-0"]
+    );
 }

@@ -71,7 +71,13 @@ impl Cluster {
         let connect = ClientConfig {
             servers: vec![address.to_string()],
             ca_pem: Some(authority.cert_pem().to_owned()),
-            credentials: Credentials::Certificate(issue(&authority, &env, "admin", "system:masters", Usage::Client)),
+            credentials: Credentials::Certificate(issue(
+                &authority,
+                &env,
+                "admin",
+                "system:masters",
+                Usage::Client,
+            )),
             user_agent: "controllers-test".into(),
         };
         let client = kubeclient::client(&env, &connect).unwrap();
@@ -106,15 +112,29 @@ fn issue(authority: &CertificateAuthority, env: &Env, name: &str, group: &str, u
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn start_etcd(folder: &std::path::Path, client: u16, peer: u16) -> Child {
     let url = |port: u16| format!("http://127.0.0.1:{port}");
     Command::new("/usr/bin/etcd")
         .args(["--data-dir", folder.join("etcd").to_str().unwrap()])
-        .args(["--listen-client-urls", &url(client), "--advertise-client-urls", &url(client)])
-        .args(["--listen-peer-urls", &url(peer), "--initial-advertise-peer-urls", &url(peer)])
+        .args([
+            "--listen-client-urls",
+            &url(client),
+            "--advertise-client-urls",
+            &url(client),
+        ])
+        .args([
+            "--listen-peer-urls",
+            &url(peer),
+            "--initial-advertise-peer-urls",
+            &url(peer),
+        ])
         .args(["--initial-cluster", &format!("default={}", url(peer))])
         .args(["--unsafe-no-fsync", "--logger", "zap", "--log-level", "error"])
         .stdout(Stdio::null())
