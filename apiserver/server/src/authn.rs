@@ -11,4 +11,4 @@ mod token_keys;
 
 pub(crate) use impersonation::impersonated;
 pub(crate) use request::{authenticate, authenticate_token};
-pub(crate) use token_keys::{Claims, ObjectRef, PrivateClaims, TokenError, TokenKeys};
+pub(crate) use token_keys::{Claims, ObjectRef, PrivateClaims, TokenKeys};

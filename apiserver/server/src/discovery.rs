@@ -26,13 +26,19 @@ pub(crate) async fn answer(state: &State, call: &Call) -> Result<Response, ApiEr
                 let document = Document::new(&catalog().aggregated(version, core));
                 return Ok(document_response(call, document, version.content_type()));
             }
-            if core { catalog().api_versions(&state.advertised()) } else { catalog().group_list() }
+            if core {
+                catalog().api_versions(&state.advertised())
+            } else {
+                catalog().group_list()
+            }
         }
-        ["api", version] => catalog().resource_list("", version).ok_or_else(ApiError::path_not_found)?,
+        ["api", version] => catalog()
+            .resource_list("", version)
+            .ok_or_else(ApiError::path_not_found)?,
         ["apis", group] => catalog().group(group).ok_or_else(ApiError::path_not_found)?,
-        ["apis", group, version] => {
-            catalog().resource_list(group, version).ok_or_else(ApiError::path_not_found)?
-        }
+        ["apis", group, version] => catalog()
+            .resource_list(group, version)
+            .ok_or_else(ApiError::path_not_found)?,
         [".well-known", "openid-configuration"] => state.tokens.openid_configuration(&state.advertised()),
         ["openid", "v1", "jwks"] => {
             let keys = serde_json::to_vec(&state.tokens.jwks()).unwrap_or_default();
@@ -69,14 +75,26 @@ pub(crate) fn document_response(call: &Call, document: Document, content_type: &
     if let Ok(etag) = HeaderValue::from_str(&document.etag) {
         response.headers_mut().insert(ETAG, etag);
     }
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
+        .headers_mut()
+        .insert(VARY, HeaderValue::from_static("Accept"));
     response
 }
 
 fn paths(catalog: &Catalog) -> Vec<String> {
     let mut paths: Vec<String> = [
-        "/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics",
-        "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version",
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
     ]
     .map(str::to_owned)
     .into();

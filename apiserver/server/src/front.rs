@@ -13,4 +13,4 @@ pub(crate) use call::Call;
 pub(crate) use decode::{decode_body, schema_of};
 pub(crate) use dispatch::not_allowed;
 pub(crate) use handler::Front;
-pub(crate) use render::{api_error_response, object_response, partial, value_response, view_of_object};
+pub(crate) use render::{object_response, partial, value_response};

@@ -12,7 +12,9 @@ use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NO
 use http::{HeaderValue, StatusCode};
 
 pub(crate) async fn answer(state: &State, call: &Call) -> Result<Response, ApiError> {
-    let documents = state.openapi.get_or_init(|| OpenApi::new(Catalog::new(&state.registry()), Default::default()));
+    let documents = state
+        .openapi
+        .get_or_init(|| OpenApi::new(Catalog::new(&state.registry()), Default::default()));
     match call.info.path.as_str() {
         "/openapi/v2" => {
             if call.header("accept").contains("proto-openapi.spec.v2") {
@@ -22,7 +24,9 @@ pub(crate) async fn answer(state: &State, call: &Call) -> Result<Response, ApiEr
         }
         "/openapi/v3" => Ok(document_response(call, documents.v3_index(), "application/json")),
         path => {
-            let name = path.strip_prefix("/openapi/v3/").ok_or_else(ApiError::path_not_found)?;
+            let name = path
+                .strip_prefix("/openapi/v3/")
+                .ok_or_else(ApiError::path_not_found)?;
             let document = documents.v3(name).ok_or_else(ApiError::path_not_found)?;
             let hash = documents.v3_hash(name).unwrap_or_default();
             let wanted = query_value(call.query(), "hash").unwrap_or_default();

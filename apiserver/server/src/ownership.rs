@@ -9,7 +9,9 @@ use serde_json::Value;
 
 /// Gives the writer what it changed.
 pub(crate) fn update(new: &mut Value, old: Option<&Value>, resource: &Resource, writer: &Writer) {
-    with_writer(resource, writer, |who| track_update(schema_of(&resource.gvk()), old, new, who));
+    with_writer(resource, writer, |who| {
+        track_update(schema_of(&resource.gvk()), old, new, who)
+    });
 }
 
 /// Merges an apply configuration into what is there.
@@ -28,7 +30,9 @@ pub(crate) fn apply(
     let schema = target.schema;
     let decoded = decode_configuration(body, target)?;
     warnings.extend(decoded.warnings);
-    with_writer(resource, writer, |who| apply::apply(schema, current, &decoded.value, who, force))
+    with_writer(resource, writer, |who| {
+        apply::apply(schema, current, &decoded.value, who, force)
+    })
 }
 
 fn with_writer<T>(resource: &Resource, writer: &Writer, work: impl FnOnce(&apply::Writer<'_>) -> T) -> T {

@@ -46,7 +46,10 @@ pub(crate) async fn run(state: Arc<State>, health: Arc<Health>, cancel: Cancella
             }
             if Instant::now() >= repair_at {
                 repair_at = Instant::now() + REPAIR_EVERY;
-                log("repair of Service reservations", repair(&state, &mut suspects).await);
+                log(
+                    "repair of Service reservations",
+                    repair(&state, &mut suspects).await,
+                );
             }
             tokio::time::sleep(ROUND).await;
         }
@@ -81,10 +84,28 @@ async fn objects(state: &State) -> Result<(), ApiError> {
     policy::reconcile(state, "clusterrolebindings", of("clusterrolebindings")).await?;
     policy::reconcile(state, "roles", of("roles")).await?;
     policy::reconcile(state, "rolebindings", of("rolebindings")).await?;
-    ensure_all(state, "scheduling.k8s.io", "priorityclasses", of("priorityclasses")).await?;
+    ensure_all(
+        state,
+        "scheduling.k8s.io",
+        "priorityclasses",
+        of("priorityclasses"),
+    )
+    .await?;
     let levels = of("prioritylevelconfigurations");
-    ensure_all(state, "flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", levels).await?;
-    ensure_all(state, "flowcontrol.apiserver.k8s.io", "flowschemas", of("flowschemas")).await?;
+    ensure_all(
+        state,
+        "flowcontrol.apiserver.k8s.io",
+        "prioritylevelconfigurations",
+        levels,
+    )
+    .await?;
+    ensure_all(
+        state,
+        "flowcontrol.apiserver.k8s.io",
+        "flowschemas",
+        of("flowschemas"),
+    )
+    .await?;
     ensure_all(state, "apiregistration.k8s.io", "apiservices", of("apiservices")).await?;
     let mut cidr = json!({"metadata": {"name": "kubernetes"}});
     cidr["spec"] = json!({"cidrs": [state.config.service_cidr.trunc().to_string()]});

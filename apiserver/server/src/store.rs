@@ -14,7 +14,7 @@ mod error;
 mod event_lease;
 mod watch;
 
-pub(crate) use client::{Page, Put, StoreClient, Stored};
+pub(crate) use client::{Put, StoreClient, Stored};
 pub(crate) use codec::Codec;
 pub(crate) use compaction::run_compaction;
 pub(crate) use error::StoreError;

@@ -18,9 +18,9 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 /// Where a request goes: which connection, which path on it.
-pub(super) struct Target {
-    pub backend: backend::Backend,
-    pub path_and_query: String,
+struct Target {
+    backend: backend::Backend,
+    path_and_query: String,
 }
 
 pub(crate) async fn proxy(
@@ -39,7 +39,10 @@ pub(crate) async fn proxy(
             }
             // A websocket is opened by GET, yet it does what POST does: it needs that right as well.
             if info.verb == "get" {
-                let question = Question { verb: "create".to_owned(), ..Question::of_request(&info, query) };
+                let question = Question {
+                    verb: "create".to_owned(),
+                    ..Question::of_request(&info, query)
+                };
                 let answer = allowed(state, &user, &question).await?;
                 if !answer.allowed {
                     return Err(forbidden(&user, &question, &answer.reason));

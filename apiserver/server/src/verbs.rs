@@ -15,7 +15,7 @@ mod write;
 
 pub(crate) use create::{create, create_object};
 pub(crate) use delete::delete;
-pub(crate) use delete::{Deleted, delete_object};
+pub(crate) use delete::delete_object;
 pub(crate) use delete_collection::delete_collection;
 pub(crate) use get::get;
 pub(crate) use list::list;
@@ -24,4 +24,4 @@ pub(crate) use patch::patch;
 pub(crate) use tables::{table_of_one, table_options};
 pub(crate) use update::update;
 pub(crate) use watch::watch;
-pub(crate) use write::{Change, Changed, Next, Ownership, Writer, change_object};
+pub(crate) use write::{Next, Ownership, Writer, change_object};

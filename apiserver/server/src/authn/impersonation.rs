@@ -20,7 +20,13 @@ pub(crate) async fn impersonated(
     user: UserInfo,
     headers: &HeaderMap,
 ) -> Result<UserInfo, ApiError> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+            .to_owned()
+    };
     let wanted = text("impersonate-user");
     let uid = text("impersonate-uid");
     let groups: Vec<String> = headers
@@ -31,8 +37,13 @@ pub(crate) async fn impersonated(
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
         if let Some(key) = name.as_str().strip_prefix(EXTRA) {
-            let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().to_lowercase();
-            extra.entry(key).or_default().push(value.to_str().unwrap_or_default().to_owned());
+            let key = percent_encoding::percent_decode_str(key)
+                .decode_utf8_lossy()
+                .to_lowercase();
+            extra
+                .entry(key)
+                .or_default()
+                .push(value.to_str().unwrap_or_default().to_owned());
         }
     }
     if wanted.is_empty() {
@@ -43,7 +54,9 @@ pub(crate) async fn impersonated(
         }
         return Ok(user);
     }
-    let service_account = wanted.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    let service_account = wanted
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|rest| rest.split_once(':'));
     match service_account {
         Some((namespace, name)) => check(state, &user, "", "serviceaccounts", "", namespace, name).await?,
         None => check(state, &user, "", "users", "", "", &wanted).await?,
@@ -56,7 +69,16 @@ pub(crate) async fn impersonated(
     }
     for (key, values) in &extra {
         for value in values {
-            check(state, &user, "authentication.k8s.io", "userextras", key, "", value).await?;
+            check(
+                state,
+                &user,
+                "authentication.k8s.io",
+                "userextras",
+                key,
+                "",
+                value,
+            )
+            .await?;
         }
     }
     let mut shown = groups;
@@ -76,7 +98,12 @@ pub(crate) async fn impersonated(
         shown.push(special.to_owned());
     }
     tracing::debug!(by = %user.username, "as" = %wanted, "impersonation");
-    Ok(UserInfo { username: wanted, uid, groups: shown, extra })
+    Ok(UserInfo {
+        username: wanted,
+        uid,
+        groups: shown,
+        extra,
+    })
 }
 
 async fn check(

@@ -11,7 +11,6 @@ pub(crate) struct Question {
     /// Empty for resources.
     pub path: String,
     pub group: String,
-    pub version: String,
     pub resource: String,
     pub subresource: String,
     pub namespace: String,
@@ -38,7 +37,6 @@ impl Question {
         Self {
             verb: verb.to_owned(),
             group: group.to_owned(),
-            version: "v1".to_owned(),
             resource: resource.to_owned(),
             subresource: subresource.to_owned(),
             namespace: namespace.to_owned(),
@@ -56,7 +54,6 @@ impl Question {
                 info.path.clone()
             },
             group: info.api_group.clone(),
-            version: info.api_version.clone(),
             resource: info.resource.clone(),
             subresource: info.subresource.clone(),
             namespace: info.namespace.clone(),

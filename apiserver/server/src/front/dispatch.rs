@@ -2,8 +2,7 @@
 
 use super::call::Call;
 use super::handler::Front;
-use super::render::value_response;
-use crate::http::{Accepted, Encoding, Response, View, negotiate};
+use crate::http::{Response, negotiate};
 use crate::verbs;
 use apiserver_core::{ApiError, Resource};
 use http::HeaderValue;
@@ -31,10 +30,9 @@ pub(super) async fn dispatch(front: &Front, mut call: Call) -> Result<Response, 
     if resource.namespaced
         && call.info.namespace.is_empty()
         && !matches!(call.info.verb.as_str(), "list" | "watch")
+        && (call.info.verb == "create" || !call.info.name.is_empty())
     {
-        if call.info.verb == "create" || !call.info.name.is_empty() {
-            return Err(ApiError::path_not_found());
-        }
+        return Err(ApiError::path_not_found());
     }
     if !resource.namespaced && !call.info.namespace.is_empty() && resource.gvr.resource != "namespaces" {
         return Err(ApiError::path_not_found());

@@ -11,10 +11,9 @@ use crate::http::{
 };
 use crate::metrics::Metrics;
 use crate::state::State;
-use crate::user::UserInfo;
 use apiserver_core::{ApiError, RequestInfo};
 use futures::FutureExt as _;
-use http::header::{CACHE_CONTROL, CONNECTION, HeaderName};
+use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderValue, Method, Request};
 use hyper::body::Incoming;
 use std::panic::AssertUnwindSafe;
@@ -50,6 +49,7 @@ impl Front {
 
     async fn answer(&self, peer: Peer, request: Request<Incoming>) -> Response {
         let started = Instant::now();
+        let remote = peer.remote;
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
         let request_headers = parts.headers.clone();
@@ -91,7 +91,7 @@ impl Front {
             .or_insert(HeaderValue::from_static("no-cache, private"));
         self.metrics
             .observe(&label.0, &label.1, response.status().as_u16(), started.elapsed());
-        tracing::debug!(%method, %path, status = response.status().as_u16(), "answered");
+        tracing::debug!(%remote, %method, %path, status = response.status().as_u16(), "answered");
         let mut response = compress(&request_headers, response).await;
         if method == Method::HEAD {
             *response.body_mut() = crate::http::empty();

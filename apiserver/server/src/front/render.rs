@@ -3,14 +3,20 @@
 use super::Call;
 use crate::http::{Accepted, Encoding, Response, View, bytes_response, encode};
 use apiserver_core::{ApiError, Resource};
-use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// A value in the wanted encoding, without a change of view.
 pub(crate) fn value_response(code: u16, value: &Value, accepted: Accepted) -> Response {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if accepted.encoding == Encoding::Protobuf {
+        // What has no protobuf form (custom resources, tables) is answered in JSON.
+        return match kubeschema::protobuf::encode(value) {
+            Ok(bytes) => bytes_response(status, Encoding::Protobuf.media_type(), bytes),
+            Err(_) => bytes_response(status, Encoding::Json.media_type(), encode(value, Encoding::Json)),
+        };
+    }
     bytes_response(
         status,
         accepted.encoding.media_type(),

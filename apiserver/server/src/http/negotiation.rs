@@ -41,19 +41,6 @@ pub(crate) struct Accepted {
     pub view: View,
 }
 
-impl Accepted {
-    /// The response's Content-Type, which echoes the view.
-    pub(crate) fn content_type(&self) -> String {
-        match self.view {
-            View::Discovery(version) => format!(
-                "{};g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList",
-                self.encoding.media_type()
-            ),
-            _ => self.encoding.media_type().to_owned(),
-        }
-    }
-}
-
 struct Clause<'a> {
     media_type: &'a str,
     params: Vec<(&'a str, &'a str)>,

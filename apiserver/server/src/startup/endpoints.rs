@@ -18,10 +18,18 @@ const ALIVE_FOR: Duration = Duration::from_secs(15);
 /// Says that this replica lives, and writes down who else does.
 pub(super) async fn renew(state: &State) -> Result<(), ApiError> {
     let Some(own) = own_key(state) else { return Ok(()) };
-    let lease = state.store.grant_lease(ALIVE_FOR).await.map_err(|error| store_error(&error))?;
+    let lease = state
+        .store
+        .grant_lease(ALIVE_FOR)
+        .await
+        .map_err(|error| store_error(&error))?;
     let (found, _) = state.store.get(&own).await.map_err(|error| store_error(&error))?;
     let expected = found.map_or(0, |stored| stored.mod_revision);
-    state.store.put(&own, b"{}", expected, lease).await.map_err(|error| store_error(&error))?;
+    state
+        .store
+        .put(&own, b"{}", expected, lease)
+        .await
+        .map_err(|error| store_error(&error))?;
     reconcile(state).await
 }
 
@@ -29,7 +37,11 @@ pub(super) async fn leave(state: &State) -> Result<(), ApiError> {
     let Some(own) = own_key(state) else { return Ok(()) };
     let (found, _) = state.store.get(&own).await.map_err(|error| store_error(&error))?;
     let Some(stored) = found else { return Ok(()) };
-    state.store.delete(&own, stored.mod_revision).await.map_err(|error| store_error(&error))?;
+    state
+        .store
+        .delete(&own, stored.mod_revision)
+        .await
+        .map_err(|error| store_error(&error))?;
     reconcile(state).await
 }
 
@@ -39,13 +51,19 @@ fn own_key(state: &State) -> Option<String> {
     if ip.is_loopback() || ip.is_unspecified() {
         return None;
     }
-    Some(format!("{FOLDER}{ip}|{}", state.config.advertise_port.unwrap_or(6443)))
+    Some(format!(
+        "{FOLDER}{ip}|{}",
+        state.config.advertise_port.unwrap_or(6443)
+    ))
 }
 
 async fn reconcile(state: &State) -> Result<(), ApiError> {
     let end = crate::cache::prefix_end(FOLDER);
-    let page =
-        state.store.list(FOLDER.as_bytes(), &end, 0, 0).await.map_err(|error| store_error(&error))?;
+    let page = state
+        .store
+        .list(FOLDER.as_bytes(), &end, 0, 0)
+        .await
+        .map_err(|error| store_error(&error))?;
     let mut by_port: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for stored in page.items {
         let key = String::from_utf8_lossy(&stored.key).into_owned();
@@ -73,14 +91,25 @@ async fn reconcile(state: &State) -> Result<(), ApiError> {
         "subsets": subsets});
     write(state, "", "endpoints", endpoints, &["subsets"]).await?;
     // A slice has one set of ports; replicas of a cluster share theirs.
-    let Some((number, ips)) = by_port.iter().max_by_key(|(_, ips)| ips.len()) else { return Ok(()) };
-    let members: Vec<Value> =
-        ips.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
+    let Some((number, ips)) = by_port.iter().max_by_key(|(_, ips)| ips.len()) else {
+        return Ok(());
+    };
+    let members: Vec<Value> = ips
+        .iter()
+        .map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}}))
+        .collect();
     let slice = json!({"kind": "EndpointSlice", "apiVersion": "discovery.k8s.io/v1",
         "metadata": {"name": "kubernetes", "namespace": "default",
             "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": "IPv4", "endpoints": members, "ports": port(number)});
-    write(state, "discovery.k8s.io", "endpointslices", slice, &["endpoints", "ports"]).await
+    write(
+        state,
+        "discovery.k8s.io",
+        "endpointslices",
+        slice,
+        &["endpoints", "ports"],
+    )
+    .await
 }
 
 async fn write(
@@ -102,9 +131,20 @@ async fn write(
                 next
             }
         };
-        Ok(Next { object, ownership: Ownership::Update })
+        Ok(Next {
+            object,
+            ownership: Ownership::Update,
+        })
     };
     let mut writer = Writer::loopback(state.now());
-    change_object(state, &resource, &mut writer, "default", "kubernetes", &mut change).await?;
+    change_object(
+        state,
+        &resource,
+        &mut writer,
+        "default",
+        "kubernetes",
+        &mut change,
+    )
+    .await?;
     Ok(())
 }

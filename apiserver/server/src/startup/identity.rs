@@ -22,7 +22,10 @@ pub(super) async fn renew(state: &State) -> Result<(), ApiError> {
                 "spec": {"holderIdentity": name, "leaseDurationSeconds": LIVES_SECONDS}})
         });
         tree::set(&mut object, &["spec", "renewTime"], now.clone());
-        Ok(Next { object, ownership: Ownership::Update })
+        Ok(Next {
+            object,
+            ownership: Ownership::Update,
+        })
     };
     let mut writer = Writer::loopback(state.now());
     change_object(state, &leases, &mut writer, "kube-system", &name, &mut change).await?;

@@ -19,10 +19,16 @@ const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 pub(super) async fn reconcile(state: &State, resource: &str, wanted: Vec<Value>) -> Result<(), ApiError> {
     let resource = built_in(state, "rbac.authorization.k8s.io", resource)?;
     let cache = state.cache_of(&resource);
-    state.caches.fresh(&cache).await.map_err(|error| read_error(&error))?;
+    state
+        .caches
+        .fresh(&cache)
+        .await
+        .map_err(|error| read_error(&error))?;
     let (entries, _) = cache.list(&Filter::default());
-    let present: BTreeMap<(&str, &str), _> =
-        entries.iter().map(|entry| ((entry.namespace.as_str(), entry.name.as_str()), entry)).collect();
+    let present: BTreeMap<(&str, &str), _> = entries
+        .iter()
+        .map(|entry| ((entry.namespace.as_str(), entry.name.as_str()), entry))
+        .collect();
     let mut missing = Vec::new();
     for object in wanted {
         let Some(entry) = present.get(&(tree::namespace(&object), tree::name(&object))) else {
@@ -32,11 +38,17 @@ pub(super) async fn reconcile(state: &State, resource: &str, wanted: Vec<Value>)
         if completed(&entry.value(), &object).is_none() {
             continue;
         }
-        let (namespace, name) = (tree::namespace(&object).to_owned(), tree::name(&object).to_owned());
+        let (namespace, name) = (
+            tree::namespace(&object).to_owned(),
+            tree::name(&object).to_owned(),
+        );
         let mut change = |current: Option<&Value>| {
             let current = current.ok_or_else(|| ApiError::not_found(&resource.group_resource(), &name))?;
             let next = completed(current, &object).unwrap_or_else(|| current.clone());
-            Ok(Next { object: next, ownership: Ownership::Update })
+            Ok(Next {
+                object: next,
+                ownership: Ownership::Update,
+            })
         };
         let mut writer = Writer::loopback(state.now());
         change_object(state, &resource, &mut writer, &namespace, &name, &mut change).await?;
@@ -66,11 +78,18 @@ fn completed(present: &Value, wanted: &Value) -> Option<Value> {
         .map(|(shown, _)| shown.clone())
         .collect();
     if !lacking.is_empty() {
-        tree::set(&mut new, &["rules"], [tree::list(present, &["rules"]), &lacking].concat());
+        tree::set(
+            &mut new,
+            &["rules"],
+            [tree::list(present, &["rules"]), &lacking].concat(),
+        );
     }
     let subjects = tree::list(present, &["subjects"]);
-    let absent: Vec<Value> =
-        tree::list(wanted, &["subjects"]).iter().filter(|subject| !subjects.contains(subject)).cloned().collect();
+    let absent: Vec<Value> = tree::list(wanted, &["subjects"])
+        .iter()
+        .filter(|subject| !subjects.contains(subject))
+        .cloned()
+        .collect();
     if !absent.is_empty() {
         tree::set(&mut new, &["subjects"], [subjects, &absent].concat());
     }

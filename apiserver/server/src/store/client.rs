@@ -341,7 +341,7 @@ fn progress_is_exact(version: &str) -> bool {
         parts.next().unwrap_or(0),
         parts.next().unwrap_or(0),
     );
-    version >= (3, 5, 13) || (version >= (3, 4, 31) && version < (3, 5, 0))
+    version >= (3, 5, 13) || ((3, 4, 31)..(3, 5, 0)).contains(&version)
 }
 
 fn kv(channel: Channel) -> KvClient<Channel> {

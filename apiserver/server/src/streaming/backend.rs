@@ -29,18 +29,28 @@ impl Backend {
                 .find(|address| address["type"] == wanted)
                 .map(|address| tree::text(address, &["address"]).to_owned())
         };
-        let host = ["InternalIP", "InternalDNS", "Hostname", "ExternalIP"].into_iter().find_map(of_type);
+        let host = ["InternalIP", "InternalDNS", "Hostname", "ExternalIP"]
+            .into_iter()
+            .find_map(of_type);
         let host = host.ok_or_else(|| {
-            ApiError::internal(format!("no preferred addresses found; known addresses: {addresses:?}"))
+            ApiError::internal(format!(
+                "no preferred addresses found; known addresses: {addresses:?}"
+            ))
         })?;
         let port = tree::int(node, &["status", "daemonEndpoints", "kubeletEndpoint", "Port"])
             .filter(|port| *port > 0)
             .unwrap_or(AGENT_PORT);
-        Ok(Self { address: join(&host, port), agent: true })
+        Ok(Self {
+            address: join(&host, port),
+            agent: true,
+        })
     }
 
     pub(super) fn plain(host: &str, port: i64) -> Self {
-        Self { address: join(host, port), agent: false }
+        Self {
+            address: join(host, port),
+            agent: false,
+        }
     }
 
     pub(super) async fn connect(&self, state: &State) -> Result<BoxedIo, ApiError> {
@@ -56,17 +66,29 @@ impl Backend {
                         .map_err(std::io::Error::other)?;
                     tls.connect(&self.address, stream).await
                 }
-                None => Err(std::io::Error::other("this server has no identity towards node agents")),
+                None => Err(std::io::Error::other(
+                    "this server has no identity towards node agents",
+                )),
             }
         };
         match tokio::time::timeout(CONNECT_WITHIN, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(ApiError::internal(format!("error dialing backend: {}: {error}", self.address))),
-            Err(_) => Err(ApiError::internal(format!("error dialing backend: {}: no answer in time", self.address))),
+            Ok(Err(error)) => Err(ApiError::internal(format!(
+                "error dialing backend: {}: {error}",
+                self.address
+            ))),
+            Err(_) => Err(ApiError::internal(format!(
+                "error dialing backend: {}: no answer in time",
+                self.address
+            ))),
         }
     }
 }
 
 fn join(host: &str, port: i64) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }

@@ -20,8 +20,9 @@ pub(super) async fn forward(
     mut request: Request<Incoming>,
 ) -> Result<Response, ApiError> {
     let stream = target.backend.connect(state).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(failed)?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "connection to a backend ended");
@@ -30,24 +31,39 @@ pub(super) async fn forward(
     let upgrading = request.headers().contains_key(UPGRADE);
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
-    let mut outgoing = Request::builder().method(parts.method).uri(&target.path_and_query);
+    let mut outgoing = Request::builder()
+        .method(parts.method)
+        .uri(&target.path_and_query);
     if let Some(headers) = outgoing.headers_mut() {
         *headers = passed_on(&parts.headers, upgrading);
         let host = HeaderValue::from_str(&target.backend.address);
         headers.insert(HOST, host.map_err(ApiError::internal)?);
     }
-    let body: Body = if upgrading { empty() } else { body.map_err(std::io::Error::other).boxed_unsync() };
+    let body: Body = if upgrading {
+        empty()
+    } else {
+        body.map_err(std::io::Error::other).boxed_unsync()
+    };
     let outgoing = outgoing.body(body).map_err(ApiError::internal)?;
     let mut answer = sender.send_request(outgoing).await.map_err(failed)?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (mut parts, body) = answer.into_parts();
-        for name in [CONNECTION, TRANSFER_ENCODING, HeaderName::from_static("keep-alive")] {
+        for name in [
+            CONNECTION,
+            TRANSFER_ENCODING,
+            HeaderName::from_static("keep-alive"),
+        ] {
             parts.headers.remove(name);
         }
-        return Ok(http::Response::from_parts(parts, body.map_err(std::io::Error::other).boxed_unsync()));
+        return Ok(http::Response::from_parts(
+            parts,
+            body.map_err(std::io::Error::other).boxed_unsync(),
+        ));
     }
     let Some(client) = client else {
-        return Err(ApiError::internal("the backend switched protocols without being asked"));
+        return Err(ApiError::internal(
+            "the backend switched protocols without being asked",
+        ));
     };
     let backend = hyper::upgrade::on(&mut answer);
     let mut response = Response::new(empty());
@@ -69,7 +85,8 @@ where
     A: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     B: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    let copying = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut backend, COPY_BUFFER, COPY_BUFFER);
+    let copying =
+        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut backend, COPY_BUFFER, COPY_BUFFER);
     tokio::select! {
         biased;
         () = cancel.cancelled() => {}
@@ -89,7 +106,10 @@ fn passed_on(headers: &HeaderMap, upgrading: bool) -> HeaderMap {
             || name == UPGRADE
             || name == TRANSFER_ENCODING
             || name == HOST
-            || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "te" | "trailer");
+            || matches!(
+                name.as_str(),
+                "keep-alive" | "proxy-connection" | "te" | "trailer"
+            );
         let credentials = name == AUTHORIZATION
             || name.as_str().starts_with("impersonate-")
             || name.as_str().starts_with("x-remote-");
@@ -111,7 +131,9 @@ fn passed_on(headers: &HeaderMap, upgrading: bool) -> HeaderMap {
 /// Browsers send their token as a websocket protocol: it is a credential too.
 fn strip_token_protocol(headers: &mut HeaderMap) {
     let name = HeaderName::from_static("sec-websocket-protocol");
-    let Some(text) = headers.get(&name).and_then(|value| value.to_str().ok()) else { return };
+    let Some(text) = headers.get(&name).and_then(|value| value.to_str().ok()) else {
+        return;
+    };
     let kept: Vec<&str> = text
         .split(',')
         .map(str::trim)

@@ -10,9 +10,16 @@ use serde_json::Value;
 
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
-async fn fetch_built_in(state: &State, resource: &str, namespace: &str, name: &str) -> Result<Value, ApiError> {
+async fn fetch_built_in(
+    state: &State,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<Value, ApiError> {
     let registry = state.registry();
-    let resource = registry.lookup("", "v1", resource).ok_or_else(ApiError::path_not_found)?;
+    let resource = registry
+        .lookup("", "v1", resource)
+        .ok_or_else(ApiError::path_not_found)?;
     fetch(state, resource, namespace, name).await
 }
 
@@ -25,7 +32,10 @@ pub(super) async fn stream(state: &State, info: &RequestInfo, query: &str) -> Re
     let pod = fetch_built_in(state, "pods", &info.namespace, &info.name).await?;
     let node = tree::text(&pod, &["spec", "nodeName"]);
     if node.is_empty() {
-        return Err(ApiError::bad_request(format!("pod {} does not have a host assigned", info.name)));
+        return Err(ApiError::bad_request(format!(
+            "pod {} does not have a host assigned",
+            info.name
+        )));
     }
     let (namespace, name) = (encode(&info.namespace), encode(&info.name));
     if info.subresource == "portforward" {
@@ -34,11 +44,18 @@ pub(super) async fn stream(state: &State, info: &RequestInfo, query: &str) -> Re
             .map(|(_, ports)| format!("port={}", encode(&ports)))
             .collect();
         let path = join_query(&format!("/portForward/{namespace}/{name}"), &ports);
-        return Ok(Target { backend: node_backend(state, node).await?, path_and_query: path });
+        return Ok(Target {
+            backend: node_backend(state, node).await?,
+            path_and_query: path,
+        });
     }
     let phase = tree::text(&pod, &["status", "phase"]);
     if matches!(phase, "Succeeded" | "Failed") {
-        let doing = if info.subresource == "exec" { "exec into" } else { "attach to" };
+        let doing = if info.subresource == "exec" {
+            "exec into"
+        } else {
+            "attach to"
+        };
         return Err(ApiError::bad_request(format!(
             "cannot {doing} a container in a completed pod; current phase is {phase}"
         )));
@@ -46,14 +63,21 @@ pub(super) async fn stream(state: &State, info: &RequestInfo, query: &str) -> Re
     let container = container(&pod, query)?;
     let mut params = Vec::new();
     let wants = |name: &str| query_value(query, name).is_some_and(|value| truthy(&value));
-    for (wanted, param) in [("stdin", "input=1"), ("stdout", "output=1"), ("stderr", "error=1"), ("tty", "tty=1")] {
+    for (wanted, param) in [
+        ("stdin", "input=1"),
+        ("stdout", "output=1"),
+        ("stderr", "error=1"),
+        ("tty", "tty=1"),
+    ] {
         // With a terminal there is no separate stderr.
         if wants(wanted) && !(wanted == "stderr" && wants("tty")) {
             params.push(param.to_owned());
         }
     }
     if params.iter().all(|param| param == "tty=1") {
-        return Err(ApiError::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
+        return Err(ApiError::bad_request(
+            "you must specify at least 1 of stdin, stdout, stderr",
+        ));
     }
     if info.subresource == "exec" {
         let command: Vec<String> = query_pairs(query)
@@ -61,12 +85,20 @@ pub(super) async fn stream(state: &State, info: &RequestInfo, query: &str) -> Re
             .map(|(_, word)| format!("command={}", encode(&word)))
             .collect();
         if command.is_empty() {
-            return Err(ApiError::bad_request("you must specify at least one command for the container"));
+            return Err(ApiError::bad_request(
+                "you must specify at least one command for the container",
+            ));
         }
         params.extend(command);
     }
-    let path = join_query(&format!("/{}/{namespace}/{name}/{}", info.subresource, encode(&container)), &params);
-    Ok(Target { backend: node_backend(state, node).await?, path_and_query: path })
+    let path = join_query(
+        &format!("/{}/{namespace}/{name}/{}", info.subresource, encode(&container)),
+        &params,
+    );
+    Ok(Target {
+        backend: node_backend(state, node).await?,
+        path_and_query: path,
+    })
 }
 
 /// The logs; `None` for a pod without a node.
@@ -87,7 +119,11 @@ pub(super) async fn log(state: &State, info: &RequestInfo, query: &str) -> Resul
                         "must be greater than or equal to 0",
                     )),
                     Ok(number) => {
-                        errors.push(FieldError::invalid(&FieldPath::new(&key), number, "must be greater than 0"));
+                        errors.push(FieldError::invalid(
+                            &FieldPath::new(&key),
+                            number,
+                            "must be greater than 0",
+                        ));
                     }
                     Err(_) => return Err(ApiError::bad_request(format!("{key}: {value:?} is not a number"))),
                 }
@@ -100,7 +136,10 @@ pub(super) async fn log(state: &State, info: &RequestInfo, query: &str) -> Resul
         && params.iter().any(|param| param.starts_with("sinceTime="))
     {
         let path = FieldPath::new("sinceSeconds");
-        errors.push(FieldError::forbidden(&path, "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+        errors.push(FieldError::forbidden(
+            &path,
+            "at most one of `sinceTime` or `sinceSeconds` may be specified",
+        ));
     }
     if !errors.is_empty() {
         return Err(ApiError::invalid("", "PodLogOptions", &info.name, &errors));
@@ -116,14 +155,20 @@ pub(super) async fn log(state: &State, info: &RequestInfo, query: &str) -> Resul
         encode(&info.name),
         encode(&container)
     );
-    Ok(Some(Target { backend: node_backend(state, node).await?, path_and_query: join_query(&path, &params) }))
+    Ok(Some(Target {
+        backend: node_backend(state, node).await?,
+        path_and_query: join_query(&path, &params),
+    }))
 }
 
 /// The asked container, or the only one, or the one that the pod's annotation names.
 fn container(pod: &Value, query: &str) -> Result<String, ApiError> {
     let pod_name = tree::name(pod);
     let named = |field: &str| -> Vec<&str> {
-        tree::list(pod, &["spec", field]).iter().map(|container| tree::text(container, &["name"])).collect()
+        tree::list(pod, &["spec", field])
+            .iter()
+            .map(|container| tree::text(container, &["name"]))
+            .collect()
     };
     let containers = named("containers");
     let asked = query_value(query, "container").unwrap_or_default();
@@ -131,7 +176,9 @@ fn container(pod: &Value, query: &str) -> Result<String, ApiError> {
         if let [only] = containers.as_slice() {
             return Ok((*only).to_owned());
         }
-        if let Some(default) = tree::annotation(pod, DEFAULT_CONTAINER).filter(|name| containers.contains(name)) {
+        if let Some(default) =
+            tree::annotation(pod, DEFAULT_CONTAINER).filter(|name| containers.contains(name))
+        {
             return Ok(default.to_owned());
         }
         let mut text = format!(
@@ -150,7 +197,9 @@ fn container(pod: &Value, query: &str) -> Result<String, ApiError> {
     if known {
         Ok(asked)
     } else {
-        Err(ApiError::bad_request(format!("container {asked} is not valid for pod {pod_name}")))
+        Err(ApiError::bad_request(format!(
+            "container {asked} is not valid for pod {pod_name}"
+        )))
     }
 }
 
@@ -159,7 +208,11 @@ fn encode(text: &str) -> String {
 }
 
 fn join_query(path: &str, params: &[String]) -> String {
-    if params.is_empty() { path.to_owned() } else { format!("{path}?{}", params.join("&")) }
+    if params.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", params.join("&"))
+    }
 }
 
 #[cfg(test)]

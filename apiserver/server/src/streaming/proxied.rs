@@ -18,18 +18,28 @@ pub(super) async fn target(state: &State, info: &RequestInfo, parts: &Parts) -> 
         [name] => ("", *name, ""),
         [name, port] => ("", *name, *port),
         [scheme, name, port] => (*scheme, *name, *port),
-        _ => return Err(ApiError::bad_request(format!("invalid {} request {:?}", info.resource, info.name))),
+        _ => {
+            return Err(ApiError::bad_request(format!(
+                "invalid {} request {:?}",
+                info.resource, info.name
+            )));
+        }
     };
     if !matches!(scheme, "" | "http") && info.resource != "nodes" {
         // Nothing tells whose certificate a pod's server should show.
-        return Err(ApiError::bad_request(format!("proxying by scheme {scheme:?} is not supported")));
+        return Err(ApiError::bad_request(format!(
+            "proxying by scheme {scheme:?} is not supported"
+        )));
     }
     let backend = match info.resource.as_str() {
         "nodes" => node_backend(state, name).await?,
         "pods" => pod(state, &info.namespace, name, port).await?,
         _ => service(state, &info.namespace, name, port).await?,
     };
-    Ok(Target { backend, path_and_query: path_below(parts, info) })
+    Ok(Target {
+        backend,
+        path_and_query: path_below(parts, info),
+    })
 }
 
 /// What follows `.../proxy` as it was sent, with the query.
@@ -50,7 +60,9 @@ fn path_below(parts: &Parts, info: &RequestInfo) -> String {
 
 async fn pod(state: &State, namespace: &str, name: &str, port: &str) -> Result<Backend, ApiError> {
     let registry = state.registry();
-    let pods = registry.lookup("", "v1", "pods").ok_or_else(ApiError::path_not_found)?;
+    let pods = registry
+        .lookup("", "v1", "pods")
+        .ok_or_else(ApiError::path_not_found)?;
     let pod = fetch(state, pods, namespace, name).await?;
     let ip = tree::text(&pod, &["status", "podIP"]);
     if ip.is_empty() {
@@ -60,13 +72,19 @@ async fn pod(state: &State, namespace: &str, name: &str, port: &str) -> Result<B
         .iter()
         .flat_map(|container| tree::list(container, &["ports"]))
         .find_map(|port| tree::int(port, &["containerPort"]));
-    let port = if port.is_empty() { first.unwrap_or(80) } else { number(port)? };
+    let port = if port.is_empty() {
+        first.unwrap_or(80)
+    } else {
+        number(port)?
+    };
     Ok(Backend::plain(ip, port))
 }
 
 async fn service(state: &State, namespace: &str, name: &str, port: &str) -> Result<Backend, ApiError> {
     let registry = state.registry();
-    let services = registry.lookup("", "v1", "services").ok_or_else(ApiError::path_not_found)?;
+    let services = registry
+        .lookup("", "v1", "services")
+        .ok_or_else(ApiError::path_not_found)?;
     let service = fetch(state, services, namespace, name).await?;
     let ports = tree::list(&service, &["spec", "ports"]);
     let chosen = ports.iter().find(|known| {
@@ -74,15 +92,18 @@ async fn service(state: &State, namespace: &str, name: &str, port: &str) -> Resu
             || tree::text(known, &["name"]) == port
             || tree::int(known, &["port"]).is_some_and(|number| number.to_string() == port)
     });
-    let chosen =
-        chosen.ok_or_else(|| ApiError::service_unavailable(format!("no service port {port:?} found for service {name:?}")))?;
+    let chosen = chosen.ok_or_else(|| {
+        ApiError::service_unavailable(format!("no service port {port:?} found for service {name:?}"))
+    })?;
     let port_name = tree::text(chosen, &["name"]);
     let none = || ApiError::service_unavailable(format!("no endpoints available for service {name:?}"));
     let slices = state.filled("discovery.k8s.io", "v1", "endpointslices").await?;
     let owner = name.to_owned();
     let filter = Filter {
         namespace: Some(namespace.to_owned()),
-        labels: Some(Arc::new(move |labels| labels.get("kubernetes.io/service-name") == Some(&owner))),
+        labels: Some(Arc::new(move |labels| {
+            labels.get("kubernetes.io/service-name") == Some(&owner)
+        })),
         ..Filter::default()
     };
     let mut found: Vec<(String, i64)> = Vec::new();
@@ -94,7 +115,9 @@ async fn service(state: &State, namespace: &str, name: &str, port: &str) -> Resu
             .and_then(|known| tree::int(known, &["port"]));
         let Some(number) = number else { continue };
         for endpoint in tree::list(&slice, &["endpoints"]) {
-            let ready = tree::at(endpoint, &["conditions", "ready"]).and_then(Value::as_bool).unwrap_or(true);
+            let ready = tree::at(endpoint, &["conditions", "ready"])
+                .and_then(Value::as_bool)
+                .unwrap_or(true);
             if let (true, Some(address)) = (ready, tree::list(endpoint, &["addresses"]).first()) {
                 found.push((address.as_str().unwrap_or_default().to_owned(), number));
             }
@@ -110,5 +133,6 @@ async fn service(state: &State, namespace: &str, name: &str, port: &str) -> Resu
 }
 
 fn number(port: &str) -> Result<i64, ApiError> {
-    port.parse().map_err(|_| ApiError::bad_request(format!("invalid port {port:?}")))
+    port.parse()
+        .map_err(|_| ApiError::bad_request(format!("invalid port {port:?}")))
 }

@@ -1,7 +1,7 @@
 //! GET of one object.
 
 use super::object::{convert, parse};
-use crate::front::{Call, view_of_object};
+use crate::front::Call;
 use crate::http::{Encoding, Response, View, bytes_response};
 use crate::state::{State, read_error, store_error};
 use apiserver_core::resource_version::{ReadAt, of_get};

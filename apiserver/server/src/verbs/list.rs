@@ -6,7 +6,7 @@ use super::selection::filter;
 use super::tables::{table, table_options};
 use crate::cache::{Entry, Filter, WatchCache};
 use crate::front::Call;
-use crate::http::{Encoding, Response, View, bytes_response, encode};
+use crate::http::{Encoding, Response, View, bytes_response};
 use crate::state::{State, read_error, store_error};
 use crate::store::StoreError;
 use apiserver_core::continue_token::ContinueToken;

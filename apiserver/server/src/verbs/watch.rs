@@ -204,7 +204,13 @@ impl WatchView {
                 let text = serde_yaml_ng::to_string(&event).unwrap_or_default();
                 format!("---\n{text}").into()
             }
-            _ => watch_line(kind, &serde_json::to_vec(object).unwrap_or_default()),
+            Encoding::Protobuf => {
+                let object = kubeschema::protobuf::encode(object).unwrap_or_default();
+                kubeschema::protobuf::encode_watch_event(kind, &object).into()
+            }
+            Encoding::Json | Encoding::PrettyJson => {
+                watch_line(kind, &serde_json::to_vec(object).unwrap_or_default())
+            }
         }
     }
 }
