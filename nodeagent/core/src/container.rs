@@ -7,7 +7,7 @@ mod references;
 mod resources;
 mod security;
 
-pub use config::{NodeFacts, VolumePaths, container_config, sandbox_config};
+pub use config::{NodeFacts, VolumePaths, container_config, linux_resources, sandbox_config};
 pub use downward::field_value;
 pub(crate) use downward::resource_value;
 pub use environment::{EnvironmentSources, environment, service_environment};

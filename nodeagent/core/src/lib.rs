@@ -28,8 +28,8 @@ mod volumes;
 pub use admission::rejection;
 pub use container::{
     ConfigError, EnvironmentSources, NodeFacts, PodCgroups, QosClass, References, VolumePaths,
-    cgroup_resources, container_config, environment, field_value, qos_class, references, sandbox_config,
-    service_environment,
+    cgroup_resources, container_config, environment, field_value, linux_resources, qos_class, references,
+    sandbox_config, service_environment,
 };
 pub use cri_log::{LogLine, LogOptions, LogSelector, parse_line, parse_stream};
 pub use dns::{DnsOutcome, DnsZone, MAX_UDP_MESSAGE, finish_chase, respond, server_failure};

@@ -58,6 +58,11 @@ pub enum Action {
         grace_seconds: i64,
         cause: StopCause,
     },
+    /// Gives a running container, and the pod, the resources that the spec says now.
+    Resize {
+        id: String,
+        name: String,
+    },
     StopSandbox {
         id: String,
     },

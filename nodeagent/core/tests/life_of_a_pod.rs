@@ -115,6 +115,7 @@ impl Story {
                 self.exit(&id, 137);
                 format!("stop {id} {grace_seconds}")
             }
+            Action::Resize { id, .. } => format!("resize {id}"),
             Action::StopSandbox { id } => {
                 self.memory.busy.remove(&id);
                 for sandbox in self.observed.sandboxes.iter_mut().filter(|s| s.id == id) {
@@ -406,4 +407,13 @@ fn a_pod_without_an_object_is_taken_away_whole() {
     let said = story.settle();
     assert_eq!(said.last().map(String::as_str), Some("finalize"));
     assert!(story.observed.is_empty());
+}
+
+#[test]
+fn resources_changed_in_place_are_applied_without_a_restart() {
+    let mut story = Story::new(one(json!({})));
+    story.settle();
+    story.pod["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1"}});
+    assert_eq!(story.settle(), ["resize c-0"]);
+    assert!(story.settle().is_empty());
 }

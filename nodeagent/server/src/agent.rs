@@ -8,7 +8,7 @@ use crate::endpoints;
 use crate::host::{LinuxHost, NodeHost};
 use crate::node::{self, Certificates, Purpose};
 use crate::objects::Objects;
-use crate::pod::PodManager;
+use crate::pod::{self, PodManager};
 use crate::runtime::{CriRuntime, Runtime};
 use crate::service_proxy::{Nft, RulesetSink, ServiceProxy, ServiceProxyConfig};
 use anyhow::Context as _;
@@ -187,6 +187,10 @@ impl NodeAgent {
         tasks.spawn(forever(node::renew_lease(Arc::clone(&context))));
         tasks.spawn(forever(node::report_status(Arc::clone(&context))));
         tasks.spawn(forever(node::follow_nodes(Arc::clone(&context), nodes)));
+        tasks.spawn(forever(pod::rotate_logs(
+            Arc::clone(&context),
+            Arc::clone(&manager),
+        )));
         tasks.spawn(endpoints::serve(
             Arc::clone(&context),
             Arc::clone(&manager),

@@ -77,6 +77,8 @@ pub trait NodeHost: Send + Sync + 'static {
     async fn read_file(&self, path: &Path) -> io::Result<Vec<u8>>;
     /// At most `max` bytes from `offset` on; `None` when the file is shorter than that.
     async fn read_file_from(&self, path: &Path, offset: usize, max: usize) -> io::Result<Option<Vec<u8>>>;
+    /// Moves a file larger than `max_bytes` aside, keeping `keep` files in all. True when it was moved.
+    async fn rotate_file(&self, path: &Path, max_bytes: u64, keep: usize) -> io::Result<bool>;
     async fn create_directory(&self, path: &Path) -> io::Result<()>;
     /// Makes the directory hold exactly `files`, seen by readers all at once. `version` names the new set.
     async fn swap_files(

@@ -2,6 +2,7 @@
 
 mod handlers;
 mod images;
+mod log_rotation;
 mod manager;
 mod prober;
 mod sources;
@@ -11,5 +12,6 @@ mod steps;
 mod volumes;
 mod worker;
 
+pub(crate) use log_rotation::rotate_logs;
 pub(crate) use manager::PodManager;
 pub(crate) use sources::pod_network;

@@ -9,10 +9,13 @@ use super::{ConfigError, QosClass};
 use crate::name_resolution::{ResolvConf, hostname};
 use crate::pod_model::{ContainerKind, PodContainer, PodModel};
 use crate::runtime_spec::{
-    ContainerConfig, Mount, MountPropagation, NamespaceMode, Namespaces, PortMapping, SandboxConfig,
-    SeccompProfile, annotation, label,
+    ContainerConfig, LinuxResources, Mount, MountPropagation, NamespaceMode, Namespaces, PortMapping,
+    SandboxConfig, SeccompProfile, annotation, label,
 };
 use std::collections::BTreeMap;
+
+/// Of `system-cluster-critical` and above: the last to be killed for memory.
+const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 
 /// What of the node goes into configurations.
 #[derive(Debug, Clone, Default)]
@@ -134,8 +137,6 @@ pub fn container_config(
     let expand_all = |list: &Option<Vec<String>>| -> Vec<String> {
         list.iter().flatten().map(|text| expand(text, &lookup)).collect()
     };
-    let class = qos_class(&model.pod);
-    let critical = model.pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0) >= 2_000_000_000;
     let user = ImageUser {
         uid: paths.image_uid,
         name: &paths.image_user,
@@ -158,15 +159,18 @@ pub fn container_config(
         stdin: spec.stdin == Some(true),
         stdin_once: spec.stdin_once == Some(true),
         tty: spec.tty == Some(true),
-        resources: container_resources(
-            spec,
-            effective_class(container, class),
-            critical,
-            facts.memory_bytes,
-        ),
+        resources: linux_resources(model, container, facts),
         namespaces: namespaces(model, paths.target_id.clone()),
         security: security_context(model, container, &user, pod_groups(model))?,
     })
+}
+
+/// What the container may use of the machine.
+pub fn linux_resources(model: &PodModel, container: &PodContainer, facts: &NodeFacts) -> LinuxResources {
+    let class = effective_class(container, qos_class(&model.pod));
+    let priority = model.pod.spec.as_ref().and_then(|s| s.priority);
+    let critical = priority.unwrap_or(0) >= CRITICAL_PRIORITY;
+    container_resources(&container.spec, class, critical, facts.memory_bytes)
 }
 
 /// Ephemeral containers have no resources of their own and are the first to go.

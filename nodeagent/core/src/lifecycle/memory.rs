@@ -4,6 +4,7 @@ use super::CrashBackoff;
 use crate::observation::{ContainerState, PodObservation};
 use crate::pod_model::{ContainerKind, PodModel, RestartPolicy};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a container does not run yet: the last failure to start it.
@@ -36,7 +37,7 @@ pub struct TerminationCause {
     pub grace_seconds: Option<i64>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PodMemory {
     pub containers: BTreeMap<String, ContainerMemory>,
     /// Names of containers whose start (pull, create, start, postStart) is in flight.
@@ -53,6 +54,9 @@ pub struct PodMemory {
     pub terminating_since: Option<Timestamp>,
     pub start_time: Option<Timestamp>,
     pub finalizing: bool,
+    /// Resources that running containers have, by runtime id. A container that is seen for the first time
+    /// has what its spec says.
+    pub resources: BTreeMap<String, Option<ResourceRequirements>>,
 }
 
 impl PodMemory {
@@ -104,6 +108,14 @@ impl PodMemory {
                     latest.id.clone_into(&mut memory.probed_id);
                     (memory.startup, memory.ready, memory.live) = (None, None, None);
                 }
+            }
+        }
+        let alive: BTreeSet<&str> = observed.containers.iter().map(|c| c.id.as_str()).collect();
+        self.resources.retain(|id, _| alive.contains(id.as_str()));
+        for running in observed.containers.iter().filter(|c| c.is_running()) {
+            if let Some(container) = model.container(&running.name) {
+                let resources = self.resources.entry(running.id.clone());
+                resources.or_insert_with(|| container.spec.resources.clone());
             }
         }
         self.stopping

@@ -32,6 +32,7 @@ pub(super) fn plan(
     step.stop_unfit();
     let initialized = step.initialize();
     step.start_others(initialized);
+    step.resize();
     step.remove_leftovers();
 }
 
@@ -192,6 +193,25 @@ impl Step<'_> {
         }
         container.spec.startup_probe.is_none()
             || self.memory.probes(container.name(), &running.id).0 == Some(true)
+    }
+
+    /// Applies resources that were changed in place.
+    fn resize(&mut self) {
+        for container in &self.model.containers {
+            let name = container.name();
+            let running = self.observed.latest(name).filter(|c| c.is_running());
+            let Some(running) = running else { continue };
+            let has = self.memory.resources.get(&running.id);
+            if has == Some(&container.spec.resources) || self.memory.stopping.contains_key(&running.id) {
+                continue;
+            }
+            let resources = container.spec.resources.clone();
+            self.memory.resources.insert(running.id.clone(), resources);
+            self.actions.push(Action::Resize {
+                id: running.id.clone(),
+                name: name.to_owned(),
+            });
+        }
     }
 
     /// Removes all but the newest dead attempts, and old sandboxes.

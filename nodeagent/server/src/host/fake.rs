@@ -120,6 +120,10 @@ impl NodeHost for FakeHost {
         Ok(rest.map(|rest| rest[..rest.len().min(max)].to_vec()))
     }
 
+    async fn rotate_file(&self, _path: &Path, _max_bytes: u64, _keep: usize) -> io::Result<bool> {
+        Ok(false)
+    }
+
     async fn create_directory(&self, _path: &Path) -> io::Result<()> {
         Ok(())
     }

@@ -142,6 +142,23 @@ impl NodeHost for LinuxHost {
         .await
     }
 
+    async fn rotate_file(&self, path: &Path, max_bytes: u64, keep: usize) -> io::Result<bool> {
+        if fs::metadata(path).is_ok_and(|m| m.len() <= max_bytes) {
+            return Ok(false);
+        }
+        let numbered = |n: usize| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".{n}"));
+            PathBuf::from(name)
+        };
+        // From the oldest on, which is overwritten; gaps are fine.
+        for n in (1..keep.saturating_sub(1)).rev() {
+            let _ = fs::rename(numbered(n), numbered(n + 1));
+        }
+        fs::rename(path, numbered(1))?;
+        Ok(true)
+    }
+
     async fn create_directory(&self, path: &Path) -> io::Result<()> {
         fs::create_dir_all(path)
     }

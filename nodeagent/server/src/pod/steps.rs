@@ -12,7 +12,7 @@ use kube::api::{Api, DeleteParams, Preconditions};
 use kubeclient::EventKind;
 use nodeagent_core::{
     LogOptions, ObservedContainer, PodCgroups, PodModel, PodObservation, SandboxConfig, StopCause, Waiting,
-    cgroup_resources, handler_target, parse_stream, qos_class, resolv_conf, sandbox_config,
+    cgroup_resources, handler_target, linux_resources, parse_stream, qos_class, resolv_conf, sandbox_config,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -151,6 +151,31 @@ pub(super) async fn create_sandbox(
         return Err(Failure::new("ContainerCreating", text, 2));
     }
     Ok(())
+}
+
+/// The pod's limits around the container's: they must hold it before and after, growing or shrinking.
+pub(super) async fn resize(context: &Context, model: &PodModel, id: &str, name: &str) {
+    let Some(container) = model.container(name) else {
+        return;
+    };
+    let cgroups = PodCgroups::new(&context.config.cgroup_root, qos_class(&model.pod), &model.uid);
+    let limits = cgroup_resources(&model.pod);
+    let wanted = linux_resources(model, container, &context.node_facts());
+    // The kernel refuses to shrink below what is used: then the first is an error, and the last is not.
+    let _ = context.host.create_pod_cgroup(&cgroups, &limits).await;
+    match context.runtime.update_resources(id, &wanted).await {
+        Ok(()) => {
+            if let Err(error) = context.host.create_pod_cgroup(&cgroups, &limits).await {
+                tracing::warn!(pod = %model.name, %error, "limits of the pod stay as they were");
+            }
+            let text = "Container resized".to_owned();
+            context.event(model, Some(name), EventKind::Normal, "ResizeCompleted", text);
+        }
+        Err(error) => {
+            let text = format!("Resize failed: {error}");
+            context.event(model, Some(name), EventKind::Warning, "ResizeError", text);
+        }
+    }
 }
 
 /// preStop hook, then the signal, then the kill. True when it is done.

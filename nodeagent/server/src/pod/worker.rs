@@ -324,6 +324,10 @@ impl Worker {
                     .await;
                     Done::Stopped { id, ok }
                 }
+                Action::Resize { id, name } => {
+                    steps::resize(&context, &model, &id, &name).await;
+                    Done::Refreshed
+                }
                 Action::StopSandbox { id } => {
                     steps::report(context.runtime.stop_sandbox(&id).await, &model, "stop sandbox");
                     Done::Free { id }
