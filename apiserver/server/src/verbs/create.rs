@@ -62,6 +62,9 @@ pub(crate) async fn create_object(
         metadata::begin_create(&mut new, resource, &creation)?;
         resource.strategy.default(&mut new);
         resource.strategy.prepare_for_create(&mut new);
+        if resource.gvr.resource == "certificatesigningrequests" {
+            name_requester(&mut new, writer);
+        }
         if ownership == Ownership::Update {
             crate::ownership::update(&mut new, None, resource, writer);
         }
@@ -124,4 +127,18 @@ async fn check(state: &State, resource: &Resource, writer: &mut Writer, new: &Va
     metadata::validate_create(new, resource)?;
     crate::escalation::check(state, resource, writer, new, None).await?;
     admission::validate(state, resource, writer, Operation::Create, Some(new), None).await
+}
+
+/// Who asks for a certificate is what the server knows, not what the request says.
+/// Source: `pkg/registry/certificates/certificates/strategy.go`, `PrepareForCreate` (1.36).
+fn name_requester(request: &mut Value, writer: &Writer) {
+    let user = &writer.user;
+    tree::set(request, &["spec", "username"], user.username.clone());
+    if !user.uid.is_empty() {
+        tree::set(request, &["spec", "uid"], user.uid.clone());
+    }
+    tree::set(request, &["spec", "groups"], user.groups.clone());
+    if !user.extra.is_empty() {
+        tree::set(request, &["spec", "extra"], serde_json::json!(user.extra));
+    }
 }
