@@ -6,17 +6,32 @@
 //! Where upstream lets an old object keep what newer checks refuse, this judges the new object as a whole: nothing
 //! has been stored here that was checked less.
 
+mod autoscaling;
 mod batch;
+mod certificates;
 mod check;
+mod cluster;
 mod config;
+mod endpoints;
+mod extension;
+mod networking;
 mod pod;
+mod policy;
+mod rbac;
+mod service;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use serde_json::Value;
 
 use crate::field_error::{ErrorList, FieldError, FieldPath};
 use crate::tree;
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const NETWORKING: &str = "networking.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Checks a new object of a built-in resource; metadata is checked apart ([`crate::metadata::validate`]).
 pub fn validate(group: &str, plural: &str, object: &Value) -> ErrorList {
@@ -25,6 +40,8 @@ pub fn validate(group: &str, plural: &str, object: &Value) -> ErrorList {
         ("", "pods") => pod::create(object),
         ("batch", "jobs") => batch::job(object),
         ("batch", "cronjobs") => batch::cron_job_create(object),
+        (NETWORKING, "ingresses") => networking::ingress_create(object),
+        ("certificates.k8s.io", "certificatesigningrequests") => certificates::request(object),
         _ => judge(group, plural, object),
     });
     errors
@@ -42,12 +59,34 @@ fn judge(group: &str, plural: &str, object: &Value) -> ErrorList {
         ("", "replicationcontrollers") => workload::replication_controller(object),
         ("", "persistentvolumes") => storage::volume(object),
         ("", "persistentvolumeclaims") => storage::claim(object),
+        ("", "services") => service::service(object),
+        ("", "endpoints") => endpoints::endpoints(object),
+        ("", "namespaces") => cluster::namespace(object),
+        ("", "nodes") => cluster::node(object),
+        ("" | "events.k8s.io", "events") => cluster::event(object),
+        ("", "resourcequotas") => policy::quota(object),
+        ("", "limitranges") => policy::limit_range(object),
         ("apps", "deployments") => workload::deployment(object),
         ("apps", "replicasets") => workload::replica_set(object),
         ("apps", "daemonsets") => workload::daemon_set(object),
         ("apps", "statefulsets") => workload::stateful_set(object),
         ("apps", "controllerrevisions") => workload::controller_revision(object),
         ("storage.k8s.io", "storageclasses") => storage::class(object),
+        ("coordination.k8s.io", "leases") => cluster::lease(object),
+        ("discovery.k8s.io", "endpointslices") => endpoints::slice(object),
+        ("policy", "poddisruptionbudgets") => policy::disruption_budget(object),
+        ("scheduling.k8s.io", "priorityclasses") => policy::priority_class(object),
+        ("autoscaling", "horizontalpodautoscalers") => autoscaling::autoscaler(object),
+        (NETWORKING, "ingresses") => networking::ingress(object),
+        (NETWORKING, "ingressclasses") => networking::ingress_class(object),
+        (NETWORKING, "networkpolicies") => networking::network_policy(object),
+        (RBAC, "roles") => rbac::role(object, true),
+        (RBAC, "clusterroles") => rbac::role(object, false),
+        (RBAC, "rolebindings") => rbac::binding(object, true),
+        (RBAC, "clusterrolebindings") => rbac::binding(object, false),
+        (ADMISSION, "mutatingwebhookconfigurations") => extension::webhooks(object, true),
+        (ADMISSION, "validatingwebhookconfigurations") => extension::webhooks(object, false),
+        ("node.k8s.io", "runtimeclasses") => extension::runtime_class(object),
         _ => ErrorList::new(),
     }
 }
@@ -61,13 +100,21 @@ pub fn validate_update(group: &str, plural: &str, new: &Value, old: &Value) -> E
         ("", "secrets") => config::secret_update(new, old),
         ("", "persistentvolumes") => storage::volume_update(new, old),
         ("", "persistentvolumeclaims") => storage::claim_update(new, old),
+        ("", "services") => service::update(new, old),
+        ("", "nodes") => cluster::node_update(new, old),
+        ("", "resourcequotas") => policy::quota_update(new, old).into_iter().collect(),
         ("apps", "deployments" | "replicasets" | "daemonsets") => kept(new, old, "spec", &["selector"]),
         ("apps", "statefulsets") => workload::stateful_set_update(new, old),
         ("apps", "controllerrevisions") => kept(new, old, "", &["data"]),
         ("batch", "jobs") => batch::job_update(new, old),
         ("batch", "cronjobs") => batch::cron_job_update(new, old),
         ("discovery.k8s.io", "endpointslices") => kept(new, old, "", &["addressType"]),
-        ("networking.k8s.io", "ingressclasses") => kept(new, old, "spec", &["controller"]),
+        ("certificates.k8s.io", "certificatesigningrequests") => certificates::update(new, old),
+        ("scheduling.k8s.io", "priorityclasses") => policy::priority_class_update(new, old),
+        (RBAC, "rolebindings" | "clusterrolebindings") => {
+            rbac::binding_update(new, old).into_iter().collect()
+        }
+        (NETWORKING, "ingressclasses") => kept(new, old, "spec", &["controller"]),
         ("node.k8s.io", "runtimeclasses") => kept(new, old, "", &["handler"]),
         ("storage.k8s.io", "storageclasses") => storage::class_update(new, old),
         _ => ErrorList::new(),
@@ -90,6 +137,17 @@ pub fn validate_subresource_update(
         ("", "pods", "resize") => pod::resize(new, old),
         ("", "replicationcontrollers", "status") | ("apps", _, "status") => workload::status(new, old),
         ("batch", "jobs", "status") => batch::job_status(new),
+        ("", "services", "status") => service::status(new),
+        ("", "namespaces", "status") => cluster::namespace_status(new).into_iter().collect(),
+        ("", "namespaces", "finalize") => cluster::namespace(new),
+        ("", "nodes", "status") => {
+            let mut errors = cluster::node_update(new, old);
+            errors.extend(cluster::node(new));
+            errors
+        }
+        ("", "resourcequotas", "status") => policy::quota_status(new),
+        ("policy", "poddisruptionbudgets", "status") => policy::disruption_budget_status(new),
+        ("certificates.k8s.io", "certificatesigningrequests", _) => certificates::update(new, old),
         _ => ErrorList::new(),
     }
 }
@@ -114,13 +172,16 @@ fn kept(new: &Value, old: &Value, holder: &str, fields: &[&str]) -> ErrorList {
     check::immutable(new, old, fields, &FieldPath::new(holder))
 }
 
+/// The finalizers that have no domain.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+const NOT_A_FINALIZER: &str = "name is neither a standard finalizer name nor is it fully qualified";
+
 /// Finalizers without a domain are those of Kubernetes itself (`validateKubeFinalizerName`).
 fn finalizers(group: &str, object: &Value) -> ErrorList {
-    const STANDARD: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
     // The groups that upstream checks with machinery of their own.
     if matches!(
         group,
-        "apiextensions.k8s.io" | "apiregistration.k8s.io" | "admissionregistration.k8s.io"
+        "apiextensions.k8s.io" | "apiregistration.k8s.io" | ADMISSION
     ) {
         return ErrorList::new();
     }
@@ -129,10 +190,7 @@ fn finalizers(group: &str, object: &Value) -> ErrorList {
     names
         .filter_map(Value::as_str)
         .enumerate()
-        .filter(|(_, name)| !name.contains('/') && !STANDARD.contains(name))
-        .map(|(i, name)| {
-            let why = "name is neither a standard finalizer name nor is it fully qualified";
-            FieldError::invalid(&path.index(i), name, why)
-        })
+        .filter(|(_, name)| !name.contains('/') && !STANDARD_FINALIZERS.contains(name))
+        .map(|(i, name)| FieldError::invalid(&path.index(i), name, NOT_A_FINALIZER))
         .collect()
 }

@@ -24,7 +24,7 @@ use crate::field_error::{ErrorList, FieldError, FieldPath};
 use crate::{metadata, tree};
 
 pub(super) use affinity::{node_selector, taint_effect};
-pub(super) use resources::{allows_overcommit, container_name, quantities, quantity_value, resource_name};
+pub(super) use resources::{allows_overcommit, container_name, quantities, resource_name};
 pub(super) use update::{ephemeral_containers, resize, status, update};
 pub(super) use volumes::plain_source;
 

@@ -164,7 +164,7 @@ fn within_limit(resources: &Value, name: &str, request: Quantity, path: &FieldPa
 }
 
 /// Not negative, and whole where only whole ones can be counted.
-pub(in super::super) fn quantity_value(name: &str, quantity: Quantity, path: &FieldPath) -> ErrorList {
+fn quantity_value(name: &str, quantity: Quantity, path: &FieldPath) -> ErrorList {
     let mut errors = ErrorList::new();
     if quantity.is_negative() {
         errors.push(FieldError::invalid(path, quantity.to_string(), check::NEGATIVE));
