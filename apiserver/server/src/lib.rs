@@ -14,6 +14,7 @@ mod metrics;
 mod openapi;
 mod ownership;
 mod patching;
+mod quota;
 mod reviews;
 mod server;
 mod services;

@@ -126,7 +126,8 @@ pub(crate) async fn create_object(
 async fn check(state: &State, resource: &Resource, writer: &mut Writer, new: &Value) -> Result<(), ApiError> {
     metadata::validate_create(new, resource)?;
     crate::escalation::check(state, resource, writer, new, None).await?;
-    admission::validate(state, resource, writer, Operation::Create, Some(new), None).await
+    admission::validate(state, resource, writer, Operation::Create, Some(new), None).await?;
+    crate::quota::charge(state, resource, writer, new, None).await
 }
 
 /// Who asks for a certificate is what the server knows, not what the request says.

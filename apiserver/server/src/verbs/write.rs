@@ -238,5 +238,6 @@ async fn check(
 ) -> Result<(), ApiError> {
     metadata::validate_change(new, old, resource, &writer.subresource)?;
     crate::escalation::check(state, resource, writer, new, Some(old)).await?;
-    admission::validate(state, resource, writer, Operation::Update, Some(new), Some(old)).await
+    admission::validate(state, resource, writer, Operation::Update, Some(new), Some(old)).await?;
+    crate::quota::charge(state, resource, writer, new, Some(old)).await
 }

@@ -26,18 +26,28 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Etcd {
     child: Child,
     pub address: String,
-    _folder: TempDir,
+    peer: u16,
+    folder: TempDir,
 }
 
 impl Etcd {
     pub async fn start() -> Self {
         let folder = TempDir::new().expect("a folder");
-        let (client, peer) = (free_port(), free_port());
-        let (client_url, peer_url) = (
-            format!("http://127.0.0.1:{client}"),
-            format!("http://127.0.0.1:{peer}"),
-        );
-        let child = Command::new("etcd")
+        let (address, peer) = (format!("127.0.0.1:{}", free_port()), free_port());
+        let child = Self::spawn(&folder, &address, peer);
+        let etcd = Self {
+            child,
+            address,
+            peer,
+            folder,
+        };
+        etcd.listening().await;
+        etcd
+    }
+
+    fn spawn(folder: &TempDir, address: &str, peer: u16) -> Child {
+        let (client_url, peer_url) = (format!("http://{address}"), format!("http://127.0.0.1:{peer}"));
+        Command::new("etcd")
             .arg("--data-dir")
             .arg(folder.path())
             .args([
@@ -56,25 +66,33 @@ impl Etcd {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("etcd is installed");
-        let address = format!("127.0.0.1:{client}");
+            .expect("etcd is installed")
+    }
+
+    async fn listening(&self) {
         let deadline = Instant::now() + DEADLINE;
-        while TokioNetwork.connect(&address).await.is_err() {
+        while TokioNetwork.connect(&self.address).await.is_err() {
             assert!(Instant::now() < deadline, "etcd doesn't listen");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Self {
-            child,
-            address,
-            _folder: folder,
-        }
+    }
+
+    /// As a power cut.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Comes back with its data.
+    pub async fn restart(&mut self) {
+        self.child = Self::spawn(&self.folder, &self.address, self.peer);
+        self.listening().await;
     }
 }
 
 impl Drop for Etcd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -151,7 +169,8 @@ impl Cluster {
             static_tokens: std::collections::BTreeMap::new(),
             client_ca_pem: self.authority.cert_pem().to_owned(),
             store: StoreConfig {
-                endpoints: vec![self.etcd.address.clone()],
+                // The first member is never there: every server has to find the second.
+                endpoints: vec!["127.0.0.1:1".to_owned(), self.etcd.address.clone()],
                 tls: None,
                 encryption_key: Some([3; 32]),
             },

@@ -8,5 +8,6 @@ mod kubectl;
 mod listing;
 mod pods;
 mod replicas;
+mod store_failures;
 mod watching;
 mod writing;

@@ -147,3 +147,69 @@ async fn a_service_gets_an_address_of_its_own_and_gives_it_back() {
     assert_eq!(client.get(&format!("{addresses}/{ip}")).await.0, 404);
     client.create(services, taken).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_refuses_what_goes_beyond_it() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    let quotas = "/api/v1/namespaces/default/resourcequotas";
+    let hard = json!({"configmaps": "2"});
+    client
+        .create(quotas, json!({"metadata": {"name": "q"}, "spec": {"hard": hard}}))
+        .await;
+    let status = json!({"status": {"hard": hard, "used": {"configmaps": "1"}}});
+    let path = format!("{quotas}/q/status");
+    let (code, _) = client
+        .typed(Method::PATCH, &path, "application/merge-patch+json", &status)
+        .await;
+    assert_eq!(code, 200);
+    client.create(MAPS, json!({"metadata": {"name": "a"}})).await;
+    let (code, status) = client.post(MAPS, json!({"metadata": {"name": "b"}})).await;
+    assert_eq!(
+        (code, &status["message"]),
+        (
+            403,
+            &json!(
+                "configmaps \"b\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"
+            )
+        )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_autoscalers_are_one_object_in_two_versions() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    let event = json!({"metadata": {"name": "e"}, "message": "m", "reason": "r", "type": "Normal",
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}});
+    client.create("/api/v1/namespaces/default/events", event).await;
+    let new = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let (_, event) = client.get(&format!("{new}/e")).await;
+    assert_eq!(
+        (&event["note"], &event["regarding"]["name"]),
+        (&json!("m"), &json!("p"))
+    );
+    let (_, list) = client
+        .get(&format!("{new}?fieldSelector=regarding.name%3Dp"))
+        .await;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+    let (_, list) = client
+        .get("/api/v1/events?fieldSelector=involvedObject.name%3Dother")
+        .await;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(0));
+    let autoscaler = json!({"metadata": {"name": "h"}, "spec": {"maxReplicas": 3, "targetCPUUtilizationPercentage": 70,
+        "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}}});
+    client
+        .create(
+            "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers",
+            autoscaler,
+        )
+        .await;
+    let (_, newer) = client
+        .get("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/h")
+        .await;
+    assert_eq!(
+        newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
+        70
+    );
+}
