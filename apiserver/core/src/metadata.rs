@@ -76,9 +76,9 @@ pub fn check_namespace(object: &mut Value, resource: &Resource, namespace: &str)
         return Ok(());
     }
     if !given.is_empty() && given != namespace {
-        return Err(ApiError::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )));
+        return Err(ApiError::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     tree::set(object, &["metadata", "namespace"], namespace);
     Ok(())

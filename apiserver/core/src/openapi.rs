@@ -47,10 +47,10 @@ impl Compressed {
     fn new(bytes: &[u8]) -> Self {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
         // Writing into a vector cannot fail.
-        let gzip = match encoder.write_all(bytes).and_then(|()| encoder.finish()) {
-            Ok(gzip) => gzip,
-            Err(_) => Vec::new(),
-        };
+        let gzip = encoder
+            .write_all(bytes)
+            .and_then(|()| encoder.finish())
+            .unwrap_or_default();
         let etag = format!("\"{}\"", hex::encode_upper(Sha256::digest(&gzip)));
         Self { gzip, etag }
     }

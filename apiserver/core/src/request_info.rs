@@ -85,13 +85,11 @@ impl RequestInfo {
             .to_owned();
         }
 
-        if parts[0] == "namespaces" {
-            if parts.len() > 1 {
-                info.namespace = parts[1].clone();
-                // `/namespaces/x/pods` is about pods, `/namespaces/x/status` about the namespace itself.
-                if parts.len() > 2 && !NAMESPACE_SUBRESOURCES.contains(&parts[2].as_str()) {
-                    parts = &parts[2..];
-                }
+        if parts[0] == "namespaces" && parts.len() > 1 {
+            info.namespace = parts[1].clone();
+            // `/namespaces/x/pods` is about pods, `/namespaces/x/status` about the namespace itself.
+            if parts.len() > 2 && !NAMESPACE_SUBRESOURCES.contains(&parts[2].as_str()) {
+                parts = &parts[2..];
             }
         }
         info.parts = parts.to_vec();

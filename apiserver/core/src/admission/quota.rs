@@ -40,7 +40,7 @@ fn pod(pod: &Value, usage: &mut QuotaUsage) {
     for (field, prefix) in [("requests", "requests."), ("limits", "limits.")] {
         for (resource, amount) in pod_amounts(pod, field) {
             if field == "requests" && matches!(resource.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-                usage.insert(resource.clone(), amount.clone());
+                usage.insert(resource.clone(), amount);
             }
             usage.insert(format!("{prefix}{resource}"), amount);
         }
@@ -108,7 +108,7 @@ fn claim(claim: &Value, usage: &mut QuotaUsage) {
     let storage = tree::at(claim, &["spec", "resources", "requests", "storage"]);
     if let Some(amount) = storage.and_then(|s| Quantity::from_value(s).ok()) {
         if !class.is_empty() {
-            usage.insert(of_class("requests.storage"), amount.clone());
+            usage.insert(of_class("requests.storage"), amount);
         }
         usage.insert("requests.storage".to_owned(), amount);
     }
