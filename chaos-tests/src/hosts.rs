@@ -21,7 +21,10 @@ const SYNC: Duration = Duration::from_millis(1);
 pub(crate) async fn store(name: &str, disk: MemoryDisk, env: Env) -> Outcome {
     let initial_cluster = STORES
         .iter()
-        .map(|name| ClusterPeer { name: (*name).to_owned(), peer_address: format!("{name}:2380") })
+        .map(|name| ClusterPeer {
+            name: (*name).to_owned(),
+            peer_address: format!("{name}:2380"),
+        })
         .collect();
     let config = MemberConfig {
         peer_listen: Some(format!("{name}:2380")),
@@ -60,7 +63,9 @@ pub(crate) async fn api_server(name: &str, signing_key_pem: String, env: Env) ->
 
 pub(crate) async fn scheduler(name: &str, env: Env) -> Outcome {
     let client = kubeclient::client(&env, &client_config(name))?;
-    Scheduler::new(SchedulerConfig::new(client, name), env).run(CancellationToken::new()).await;
+    Scheduler::new(SchedulerConfig::new(client, name), env)
+        .run(CancellationToken::new())
+        .await;
     Ok(())
 }
 
@@ -70,7 +75,9 @@ pub(crate) async fn controllers(name: &str, env: Env) -> Outcome {
         root_ca_pem: Some("simulated".to_owned()),
         ..controllers::Config::new(client_config(name), name)
     };
-    ControllerManager::new(config, env)?.run(CancellationToken::new()).await;
+    ControllerManager::new(config, env)?
+        .run(CancellationToken::new())
+        .await;
     Ok(())
 }
 
@@ -84,7 +91,10 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn new(number: usize) -> Self {
         let runtime = FakeRuntime::new(Arc::new(support::sim::SimClock), &format!("10.244.{number}"));
-        Self { runtime: Arc::new(runtime), host: Arc::new(FakeHost::new(4, 8 << 30)) }
+        Self {
+            runtime: Arc::new(runtime),
+            host: Arc::new(FakeHost::new(4, 8 << 30)),
+        }
     }
 }
 
@@ -98,6 +108,8 @@ pub(crate) async fn node_agent(name: &str, machine: Machine, env: Env) -> Outcom
     config.api_servers = api_addresses();
     config.token = NODES.contains(&name).then(|| name.to_owned());
     config.listen = format!("{name}:10250");
-    NodeAgent::new(config, env, machine.runtime, machine.host).run(CancellationToken::new()).await?;
+    NodeAgent::new(config, env, machine.runtime, machine.host)
+        .run(CancellationToken::new())
+        .await?;
     Ok(())
 }

@@ -13,17 +13,29 @@ pub(crate) const NODES: [&str; 2] = ["node-1", "node-2"];
 const ADMIN: &str = "admin";
 
 /// Every token is the name of its owner's host, or `admin`.
+///
+/// The rights that an installation grants its components are granted by `trireme` itself and not part of this
+/// world: all of them are administrators here.
 pub(crate) fn static_tokens() -> BTreeMap<String, StaticUser> {
-    let user = |name: &str, group: &str| StaticUser { name: name.to_owned(), groups: vec![group.to_owned()] };
+    let user = |name: &str, group: &str| StaticUser {
+        name: name.to_owned(),
+        groups: vec![group.to_owned(), "system:masters".to_owned()],
+    };
     let mut tokens = BTreeMap::from([(ADMIN.to_owned(), user("admin", "system:masters"))]);
     for host in SCHEDULERS {
         tokens.insert(host.to_owned(), user("system:kube-scheduler", "simulated"));
     }
     for host in CONTROLLERS {
-        tokens.insert(host.to_owned(), user("system:kube-controller-manager", "simulated"));
+        tokens.insert(
+            host.to_owned(),
+            user("system:kube-controller-manager", "simulated"),
+        );
     }
     for host in NODES {
-        tokens.insert(host.to_owned(), user(&format!("system:node:{host}"), "system:nodes"));
+        tokens.insert(
+            host.to_owned(),
+            user(&format!("system:node:{host}"), "system:nodes"),
+        );
     }
     tokens
 }

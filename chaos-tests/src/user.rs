@@ -26,23 +26,35 @@ pub(crate) async fn live(env: Env, story: Story) -> anyhow::Result<()> {
     let client = kubeclient::client(&env, &admin_config())?;
     let deployments: Api<Deployment> = Api::default_namespaced(client.clone());
     eventually("the Deployment is created", async || create(&deployments).await).await?;
-    eventually("4 replicas are available", async || available(&deployments, 4).await).await?;
+    eventually("4 replicas are available", async || {
+        available(&deployments, 4).await
+    })
+    .await?;
 
     let leader = eventually("the store has a leader", async || store_leader(&env).await).await?;
     story.name_store_leader(leader);
     story.enter(Phase::StoreAndApiDown);
     eventually("scaled to 6", async || scale(&deployments, 6).await).await?;
-    eventually("6 replicas are available", async || available(&deployments, 6).await).await?;
+    eventually("6 replicas are available", async || {
+        available(&deployments, 6).await
+    })
+    .await?;
 
     story.enter(Phase::LeadersDown);
     eventually("scaled to 3", async || scale(&deployments, 3).await).await?;
     eventually("3 replicas are left", async || available(&deployments, 3).await).await?;
     eventually("scaled to 8", async || scale(&deployments, 8).await).await?;
-    eventually("8 replicas are available", async || available(&deployments, 8).await).await?;
+    eventually("8 replicas are available", async || {
+        available(&deployments, 8).await
+    })
+    .await?;
 
     story.enter(Phase::Healed);
     for server in API_SERVERS {
-        eventually("every API server shows the same end", async || judge(&env, server).await).await?;
+        eventually("every API server shows the same end", async || {
+            judge(&env, server).await
+        })
+        .await?;
     }
     story.enter(Phase::Done);
     Ok(())
@@ -88,7 +100,9 @@ async fn create(deployments: &Api<Deployment>) -> anyhow::Result<()> {
 
 async fn scale(deployments: &Api<Deployment>, replicas: i32) -> anyhow::Result<()> {
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-    deployments.patch(DEPLOYMENT, &PatchParams::default(), &patch).await?;
+    deployments
+        .patch(DEPLOYMENT, &PatchParams::default(), &patch)
+        .await?;
     Ok(())
 }
 
@@ -96,8 +110,14 @@ async fn available(deployments: &Api<Deployment>, wanted: i32) -> anyhow::Result
     let deployment = deployments.get(DEPLOYMENT).await?;
     let status = deployment.status.context("no status yet")?;
     let current = status.observed_generation == deployment.metadata.generation;
-    let counts = (status.replicas.unwrap_or(0), status.available_replicas.unwrap_or(0));
-    ensure!(current && counts == (wanted, wanted), "replicas, available: {counts:?} of {wanted}");
+    let counts = (
+        status.replicas.unwrap_or(0),
+        status.available_replicas.unwrap_or(0),
+    );
+    ensure!(
+        current && counts == (wanted, wanted),
+        "replicas, available: {counts:?} of {wanted}"
+    );
     Ok(())
 }
 
@@ -106,7 +126,10 @@ async fn store_leader(env: &Env) -> anyhow::Result<String> {
         let mut client = MaintenanceClient::new(support::grpc_channel(env, &format!("{store}:2379"), None));
         if let Ok(status) = client.status(StatusRequest {}).await {
             let status = status.into_inner();
-            if status.header.is_some_and(|header| header.member_id == status.leader) {
+            if status
+                .header
+                .is_some_and(|header| header.member_id == status.leader)
+            {
                 return Ok(store.to_owned());
             }
         }
@@ -116,17 +139,31 @@ async fn store_leader(env: &Env) -> anyhow::Result<String> {
 
 /// The pods of the Deployment as one API server shows them: as many as wanted, each on a node that exists.
 async fn judge(env: &Env, server: &str) -> anyhow::Result<()> {
-    let config = kubeclient::ClientConfig { servers: vec![format!("{server}:6443")], ..admin_config() };
+    let config = kubeclient::ClientConfig {
+        servers: vec![format!("{server}:6443")],
+        ..admin_config()
+    };
     let pods: Api<Pod> = Api::default_namespaced(kubeclient::client(env, &config)?);
-    let pods = pods.list(&ListParams::default().labels(&format!("app={DEPLOYMENT}"))).await?.items;
+    let pods = pods
+        .list(&ListParams::default().labels(&format!("app={DEPLOYMENT}")))
+        .await?
+        .items;
     ensure!(pods.len() == 8, "{} pods on {server}", pods.len());
     let mut addresses = BTreeSet::new();
     for pod in &pods {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+        let node = pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.node_name.as_deref())
+            .unwrap_or_default();
         ensure!(NODES.contains(&node), "{name} is bound to {node:?}");
         let status = pod.status.as_ref().context("a pod without status")?;
-        ensure!(status.phase.as_deref() == Some("Running"), "{name} is {:?}", status.phase);
+        ensure!(
+            status.phase.as_deref() == Some("Running"),
+            "{name} is {:?}",
+            status.phase
+        );
         let address = status.pod_ip.clone().context("a running pod without address")?;
         ensure!(addresses.insert(address.clone()), "{address} belongs to two pods");
     }

@@ -80,7 +80,10 @@ impl Seeds {
 /// # Errors
 /// The first violation.
 pub fn run(options: Options) -> Result<Report, Violation> {
-    let seeds = Seeds { random: Random::seeded(options.seed), trace: Trace::default() };
+    let seeds = Seeds {
+        random: Random::seeded(options.seed),
+        trace: Trace::default(),
+    };
     let mut sim = turmoil::Builder::new()
         .rng_seed(options.seed)
         .simulation_duration(LIMIT)
@@ -94,12 +97,22 @@ pub fn run(options: Options) -> Result<Report, Violation> {
     let story = Story::default();
     {
         let (env, story) = (seeds.env(), story.clone());
-        sim.client("user", async move { user::live(env, story).await.map_err(|e| format!("{e:#}").into()) });
+        sim.client("user", async move {
+            user::live(env, story).await.map_err(|e| format!("{e:#}").into())
+        });
     }
-    let mut faults = Faults { disks, random: seeds.random.fork(), down: BTreeMap::new(), crashes: Vec::new() };
+    let mut faults = Faults {
+        disks,
+        random: seeds.random.fork(),
+        down: BTreeMap::new(),
+        crashes: Vec::new(),
+    };
     let mut seen = Phase::Starting;
     loop {
-        let violation = |what: String, sim: &turmoil::Sim<'_>| Violation { what, simulated: sim.elapsed() };
+        let violation = |what: String, sim: &turmoil::Sim<'_>| Violation {
+            what,
+            simulated: sim.elapsed(),
+        };
         match sim.step() {
             Ok(true) => break,
             Ok(false) => {}
@@ -157,7 +170,9 @@ fn populate(sim: &mut turmoil::Sim<'_>, seeds: &Seeds, disks: &BTreeMap<&str, Me
 }
 
 fn signing_key() -> String {
-    rcgen::KeyPair::generate().expect("a P-256 key can be made").serialize_pem()
+    rcgen::KeyPair::generate()
+        .expect("a P-256 key can be made")
+        .serialize_pem()
 }
 
 /// Crashes now, returns later.
@@ -184,7 +199,12 @@ impl Faults {
 
     fn bring_back(&mut self, sim: &mut turmoil::Sim<'_>) {
         let now = sim.elapsed();
-        let due: Vec<String> = self.down.iter().filter(|(_, at)| **at <= now).map(|(host, _)| host.clone()).collect();
+        let due: Vec<String> = self
+            .down
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(host, _)| host.clone())
+            .collect();
         for host in due {
             self.down.remove(&host);
             sim.bounce(host.as_str());

@@ -11,7 +11,11 @@ fn world(seed: u64) -> String {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let last = text.lines().last().unwrap().to_owned();
     assert!(last.starts_with("CONVERGED"), "{text}");
     last
