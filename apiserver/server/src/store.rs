@@ -10,6 +10,7 @@
 mod client;
 mod codec;
 mod compaction;
+mod endpoints;
 mod error;
 mod event_lease;
 mod watch;

@@ -1,6 +1,6 @@
-//! Unary calls to the store, over several members with failover.
+//! Unary calls to the store.
 
-use super::error::is_transient;
+use super::endpoints::Endpoints;
 use super::{Codec, StoreError};
 use crate::config::StoreConfig;
 use bytes::Bytes;
@@ -15,18 +15,11 @@ use proto::etcdserverpb::{
     CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest,
     RangeResponse, RequestOp, ResponseHeader, StatusRequest, TxnRequest, TxnResponse,
 };
-use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{Backoff, Env};
+use support::Env;
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
 use tonic::transport::Channel;
 
-/// One attempt at one member; an election takes about a second.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-/// All attempts of one call together.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Range responses hold whole pages of objects of up to 1.5 MiB.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
@@ -60,92 +53,25 @@ pub(crate) enum Put {
     Conflict(Option<Stored>),
 }
 
-struct Endpoint {
-    address: String,
-    channel: Channel,
-}
-
-/// Clients to all members; calls stick to one until it fails.
+/// The store's calls, over whichever member answers.
 pub(crate) struct StoreClient {
-    endpoints: Vec<Endpoint>,
-    current: AtomicUsize,
-    pub(crate) codec: Codec,
-    env: Env,
+    pub(super) endpoints: Endpoints,
+    pub(super) codec: Codec,
     progress: OnceCell<bool>,
 }
 
 impl StoreClient {
     pub(crate) fn new(config: &StoreConfig, env: &Env) -> Self {
-        let endpoints = config
-            .endpoints
-            .iter()
-            .map(|address| Endpoint {
-                address: address.clone(),
-                channel: support::grpc_channel(env, address, config.tls.clone()),
-            })
-            .collect();
         Self {
-            endpoints,
-            current: AtomicUsize::new(0),
+            endpoints: Endpoints::new(config, env),
             codec: Codec::new(config.encryption_key.as_ref(), env.random.clone()),
-            env: env.clone(),
             progress: OnceCell::new(),
-        }
-    }
-
-    /// The channel that calls use now, with its index for [`StoreClient::abandon`].
-    pub(super) fn channel(&self) -> (usize, Channel) {
-        let index = self.current.load(Ordering::Relaxed) % self.endpoints.len();
-        (index, self.endpoints[index].channel.clone())
-    }
-
-    /// Moves on to the next member, unless another call already did.
-    pub(super) fn abandon(&self, index: usize) {
-        let next = (index + 1) % self.endpoints.len();
-        if self
-            .current
-            .compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok()
-            && self.endpoints.len() > 1
-        {
-            tracing::info!(from = %self.endpoints[index].address, to = %self.endpoints[next].address, "store failover");
-        }
-    }
-
-    /// Runs `call` until it succeeds, fails for good, or time is up. The flag tells a retry that an
-    /// earlier attempt may have been applied.
-    async fn attempt<T, F, Fut>(&self, call: F) -> Result<(T, bool), StoreError>
-    where
-        F: Fn(Channel) -> Fut,
-        Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-    {
-        let deadline = Instant::now() + CALL_TIMEOUT;
-        let mut backoff = Backoff::new(
-            Duration::from_millis(20),
-            Duration::from_millis(500),
-            self.env.random.clone(),
-        );
-        let mut retried = false;
-        loop {
-            let (index, channel) = self.channel();
-            let failure = match tokio::time::timeout(ATTEMPT_TIMEOUT, call(channel)).await {
-                Ok(Ok(response)) => return Ok((response.into_inner(), retried)),
-                Ok(Err(status)) if is_transient(&status) => status.message().to_owned(),
-                Ok(Err(status)) => return Err(status.into()),
-                Err(_) => "no answer in time".to_owned(),
-            };
-            retried = true;
-            self.abandon(index);
-            let delay = backoff.delay();
-            if Instant::now() + delay >= deadline {
-                return Err(StoreError::Unavailable(failure));
-            }
-            tokio::time::sleep(delay).await;
         }
     }
 
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
         let (response, _) = self
+            .endpoints
             .attempt(|channel| {
                 let request = request.clone();
                 async move { kv(channel).range(request).await }
@@ -155,11 +81,12 @@ impl StoreClient {
     }
 
     async fn txn(&self, request: TxnRequest) -> Result<(TxnResponse, bool), StoreError> {
-        self.attempt(|channel| {
-            let request = request.clone();
-            async move { kv(channel).txn(request).await }
-        })
-        .await
+        self.endpoints
+            .attempt(|channel| {
+                let request = request.clone();
+                async move { kv(channel).txn(request).await }
+            })
+            .await
     }
 
     /// The value of one key, linearizable.
@@ -294,6 +221,7 @@ impl StoreClient {
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let request = LeaseGrantRequest { ttl: seconds, id: 0 };
         let (response, _) = self
+            .endpoints
             .attempt(|channel| async move { LeaseClient::new(channel).lease_grant(request).await })
             .await?;
         Ok(response.id)
@@ -305,6 +233,7 @@ impl StoreClient {
             physical: false,
         };
         match self
+            .endpoints
             .attempt(|channel| async move { kv(channel).compact(request).await })
             .await
         {
@@ -321,6 +250,7 @@ impl StoreClient {
             .progress
             .get_or_try_init(|| async {
                 let (status, _) = self
+                    .endpoints
                     .attempt(|channel| async move {
                         MaintenanceClient::new(channel).status(StatusRequest {}).await
                     })

@@ -43,7 +43,7 @@ impl StoreWatch {
         end: &[u8],
         start_revision: i64,
     ) -> Result<Self, StoreError> {
-        let (endpoint, channel) = store.channel();
+        let (endpoint, channel) = store.endpoints.channel();
         let (requests, queue) = mpsc::channel(REQUEST_QUEUE);
         let create = WatchCreateRequest {
             key: Bytes::copy_from_slice(start),
@@ -70,7 +70,7 @@ impl StoreWatch {
                 endpoint,
             }),
             Err(status) => {
-                store.abandon(endpoint);
+                store.endpoints.abandon(endpoint);
                 Err(status.into())
             }
         }
@@ -91,11 +91,11 @@ impl StoreWatch {
             let response = match self.responses.message().await {
                 Ok(Some(response)) => response,
                 Ok(None) => {
-                    store.abandon(self.endpoint);
+                    store.endpoints.abandon(self.endpoint);
                     return Err(StoreError::Unavailable("the watch stream ended".to_owned()));
                 }
                 Err(status) => {
-                    store.abandon(self.endpoint);
+                    store.endpoints.abandon(self.endpoint);
                     return Err(status.into());
                 }
             };

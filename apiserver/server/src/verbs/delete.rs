@@ -76,15 +76,7 @@ pub(super) fn delete_options(call: &Call) -> Result<DeleteOptions, ApiError> {
     if call.body.is_empty() {
         return DeleteOptions::read(call.query(), None);
     }
-    let mut expected = GroupVersionKind::new("meta.k8s.io", "v1", "DeleteOptions");
-    // Clients send the options in the version of the resource as well.
-    if call.content_type() != "application/vnd.kubernetes.protobuf"
-        && let Ok(value) = serde_json::from_slice::<Value>(&call.body)
-        && value["kind"] == "DeleteOptions"
-        && let Some(version) = value["apiVersion"].as_str()
-    {
-        expected = GroupVersionKind::from_api_version(version, "DeleteOptions");
-    }
+    let expected = options_kind(call);
     let decoded = decode_body(
         &call.content_type(),
         &call.body,
@@ -92,6 +84,22 @@ pub(super) fn delete_options(call: &Call) -> Result<DeleteOptions, ApiError> {
         FieldValidation::Ignore,
     )?;
     DeleteOptions::read(call.query(), Some(&decoded.value))
+}
+
+/// Clients send the options in `v1` or in the version of the resource.
+fn options_kind(call: &Call) -> GroupVersionKind {
+    let api_version = if call.content_type() == "application/vnd.kubernetes.protobuf" {
+        kubeschema::protobuf::open(&call.body)
+            .map(|envelope| envelope.api_version)
+            .ok()
+    } else {
+        let value = serde_json::from_slice::<Value>(&call.body).ok();
+        value.and_then(|value| Some(value.get("apiVersion")?.as_str()?.to_owned()))
+    };
+    match api_version.as_deref() {
+        None | Some("") => GroupVersionKind::new("meta.k8s.io", "v1", "DeleteOptions"),
+        Some(version) => GroupVersionKind::from_api_version(version, "DeleteOptions"),
+    }
 }
 
 pub(crate) async fn delete_object(

@@ -161,10 +161,15 @@ impl Cluster {
     }
 
     pub async fn add_server(&mut self) {
+        self.add_server_as("127.0.0.1").await;
+    }
+
+    /// A server that tells others to reach it at `advertised`.
+    pub async fn add_server_as(&mut self, advertised: &str) {
         let config = ApiServerConfig {
             listen: vec!["127.0.0.1:0".to_owned()],
-            advertise_address: "127.0.0.1".to_owned(),
-            advertise_port: None,
+            advertise_address: advertised.to_owned(),
+            advertise_port: (advertised != "127.0.0.1").then_some(6443),
             serving: Some(self.issue("apiserver", "trireme", Usage::Server)),
             static_tokens: std::collections::BTreeMap::new(),
             client_ca_pem: self.authority.cert_pem().to_owned(),

@@ -1,8 +1,10 @@
 //! Several API servers over one store are one API server.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, DEADLINE};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -115,4 +117,40 @@ async fn one_of_many_writers_wins_each_round() {
     }
     let (_, map) = clients[0].get(&format!("{MAPS}/counter")).await;
     assert_eq!(map["data"]["n"], "40", "no update was lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kubernetes_service_leads_to_the_live_replicas() {
+    let mut cluster = Cluster::without_server().await;
+    cluster.add_server_as("192.0.2.1").await;
+    cluster.add_server_as("192.0.2.2").await;
+    let client = cluster.client();
+    let addresses = async || {
+        let (_, endpoints) = client
+            .get("/api/v1/namespaces/default/endpoints/kubernetes")
+            .await;
+        let found = endpoints["subsets"][0]["addresses"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let ips: Vec<String> = found.iter().map(|address| address["ip"].to_string()).collect();
+        let (_, slice) = client
+            .get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
+            .await;
+        (ips.join(" "), slice["endpoints"].as_array().map_or(0, Vec::len))
+    };
+    let wait = async |wanted: (&str, usize)| {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let found = addresses().await;
+            if (found.0.as_str(), found.1) == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{found:?} instead of {wanted:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    wait(("\"192.0.2.1\" \"192.0.2.2\"", 2)).await;
+    cluster.servers.remove(1).stop().await;
+    wait(("\"192.0.2.1\"", 1)).await;
 }

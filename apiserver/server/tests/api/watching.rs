@@ -88,6 +88,15 @@ async fn initial_events_end_with_a_bookmark_and_a_lost_past_with_410() {
         .await;
     assert_eq!(short.next_name().await.0, "ADDED");
     assert!(short.next().await.is_none(), "it ends by itself");
+    let bookmarked = format!("{MAPS}?watch=1&resourceVersion=0&timeoutSeconds=3&allowWatchBookmarks=true");
+    let mut bookmarked = client.watch(&bookmarked).await;
+    assert_eq!(bookmarked.next_name().await.0, "ADDED");
+    assert_eq!(
+        bookmarked.next_name().await.0,
+        "BOOKMARK",
+        "one comes before the end"
+    );
+    assert!(bookmarked.next().await.is_none());
     let server = cluster.servers.remove(0);
     server.stop().await;
     assert!(

@@ -1,6 +1,7 @@
 //! Writes: conflicts, dry runs, finalizers, generated names, status, Services.
 
 use crate::cluster::Cluster;
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -212,4 +213,23 @@ async fn events_and_autoscalers_are_one_object_in_two_versions() {
         newer["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"],
         70
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn protobuf_bodies_are_read_as_generated_clients_send_them() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client();
+    let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
+    let encode = |value: &Value| Bytes::from(kubeschema::protobuf::encode(value).expect("a built-in kind"));
+    let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "p"}, "data": {"k": "v"}});
+    let (status, _, body) = client.send(Method::POST, MAPS, &protobuf, encode(&map)).await;
+    assert_eq!(status.as_u16(), 201, "{body:?}");
+    assert_eq!(client.get(&format!("{MAPS}/p")).await.1["data"]["k"], "v");
+    let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"});
+    let path = format!("{MAPS}/p");
+    let (status, _, body) = client
+        .send(Method::DELETE, &path, &protobuf, encode(&options))
+        .await;
+    assert_eq!(status.as_u16(), 200, "{body:?}");
+    assert_eq!(client.get(&path).await.0, 404);
 }
