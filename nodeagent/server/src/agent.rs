@@ -228,7 +228,13 @@ fn service_proxy(
         cluster_cidr: context.config.cluster_cidr.parse().ok(),
         served_locally: dns.filter_map(|address| address.parse().ok()).collect(),
     };
-    ServiceProxy::new(config, context.services.clone(), slices, sink, context.env.clone())
+    ServiceProxy::new(
+        config,
+        context.services.clone(),
+        slices,
+        sink,
+        context.env.clone(),
+    )
 }
 
 fn dns_server(context: &Context, slices: Store<EndpointSlice>) -> DnsServer {
@@ -245,7 +251,12 @@ async fn serve_dns(
     server: DnsServer,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
-    for address in context.config.cluster_dns.iter().filter_map(|address| address.parse().ok()) {
+    for address in context
+        .config
+        .cluster_dns
+        .iter()
+        .filter_map(|address| address.parse().ok())
+    {
         DnsServer::claim_address(address).await?;
     }
     server.run(cancel).await.context("serving cluster DNS")
@@ -269,7 +280,9 @@ pub async fn run_on_linux(
     let containerd = Containerd::new(&config).context("configuring containerd")?;
     let runtime = Arc::new(CriRuntime::new(containerd.socket()));
     let host = Arc::new(LinuxHost::new(&config, &env));
-    let agent = NodeAgent::new(config, env, runtime, host).with_service_rules(Arc::new(Nft)).with_dns();
+    let agent = NodeAgent::new(config, env, runtime, host)
+        .with_service_rules(Arc::new(Nft))
+        .with_dns();
     // The runtime outlives the agent's work and is stopped after it.
     let supervised = CancellationToken::new();
     let supervisor = {

@@ -8,6 +8,7 @@ use crate::pod::PodManager;
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::PodStatus;
 use nodeagent_core::{LogOptions, LogSelector, ObservedContainer, parse_stream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,12 +47,12 @@ pub(super) async fn answer(
         view.observed.latest(container)
     };
     let Some(found) = found.cloned() else {
-        let what = if query.flag(&["previous"]) {
-            "previous terminated "
+        let text = if query.flag(&["previous"]) {
+            format!("previous terminated container \"{container}\" in pod \"{pod}\" not found")
         } else {
-            ""
+            let why = waiting_reason(&view.status, container);
+            format!("container \"{container}\" in pod \"{pod}\" is waiting to start: {why}")
         };
-        let text = format!("{what}container \"{container}\" in pod \"{pod}\" not found");
         return response::text(StatusCode::BAD_REQUEST, text);
     };
     let path = match endpoints.context.runtime.log_path(&found.id).await {
@@ -71,6 +72,19 @@ pub(super) async fn answer(
     // Ends when the reader goes away or the log is out; the response outlives this call.
     tokio::spawn(log.send(options, query.flag(&["follow"])));
     response::stream(receiver)
+}
+
+fn waiting_reason(status: &PodStatus, container: &str) -> String {
+    let lists = [
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
+    let mut statuses = lists.into_iter().flat_map(|list| list.iter().flatten());
+    let found = statuses.find(|s| s.name == container);
+    let waiting = found.and_then(|s| s.state.as_ref()?.waiting.as_ref());
+    let reason = waiting.and_then(|w| w.reason.clone());
+    reason.unwrap_or_else(|| "ContainerCreating".to_owned())
 }
 
 fn options(query: &Query, now: Timestamp) -> Result<LogOptions, String> {
