@@ -13,11 +13,14 @@ use kube::api::{Api, PostParams};
 use kubeclient::EventKind;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 
 const KUBELET_VERSION: &str = "v1.36.0";
 /// The longest time between two reports.
 const REPORT_AT_LEAST: Duration = Duration::from_secs(300);
+/// Between two looks while the node is not ready, or its status not written.
+const NOT_READY_INTERVAL: Duration = Duration::from_millis(250);
+const MAX_ATTEMPTS: usize = 5;
 const MAX_IMAGES: usize = 50;
 /// Below this much available memory the node is under pressure (upstream's default eviction threshold).
 const MIN_MEMORY_BYTES: i64 = 100 << 20;
@@ -26,21 +29,25 @@ const MIN_DISK_SHARE: i64 = 20;
 
 /// Until dropped.
 pub(crate) async fn report_status(context: Arc<Context>) {
-    let mut ticks = interval(context.config.status_interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last: Option<(NodeStatus, Instant)> = None;
     let mut ready = None;
+    let mut wait = Duration::ZERO;
     loop {
-        ticks.tick().await;
+        sleep(wait).await;
+        // Until the node is ready every moment counts.
+        wait = context.config.status_interval.min(NOT_READY_INTERVAL);
         let due = last
             .as_ref()
             .is_none_or(|(_, at)| at.elapsed() >= REPORT_AT_LEAST);
         let status = compute(&context, last.as_ref().map(|(s, _)| s)).await;
         let changed = last.as_ref().is_none_or(|(old, _)| differs(old, &status));
+        let now_ready = is_ready(&status);
+        if now_ready && !(due || changed) {
+            wait = context.config.status_interval;
+        }
         if !due && !changed {
             continue;
         }
-        let now_ready = is_ready(&status);
         match write(&context, &status).await {
             Ok(written) => last = Some((written, Instant::now())),
             Err(error) => {
@@ -64,6 +71,18 @@ fn is_ready(status: &NodeStatus) -> bool {
 
 /// Replaces the status of the object as it is now; conditions of others stay.
 async fn write(context: &Context, status: &NodeStatus) -> kube::Result<NodeStatus> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match try_write(context, status).await {
+            // Controllers write to nodes too: read again.
+            Err(kube::Error::Api(answer)) if answer.is_conflict() && attempts < MAX_ATTEMPTS => {}
+            result => return result,
+        }
+    }
+}
+
+async fn try_write(context: &Context, status: &NodeStatus) -> kube::Result<NodeStatus> {
     let nodes: Api<Node> = Api::all(context.client.clone());
     let Some(mut node) = nodes.get_opt(&context.config.node_name).await? else {
         // Deleted by someone: a running agent comes back.
