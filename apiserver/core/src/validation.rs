@@ -12,6 +12,7 @@ mod certificates;
 mod check;
 mod cluster;
 mod config;
+mod definition;
 mod endpoints;
 mod extension;
 mod networking;
@@ -30,6 +31,7 @@ use crate::field_error::{ErrorList, FieldError, FieldPath};
 use crate::tree;
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
+const EXTENSIONS: &str = "apiextensions.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -41,6 +43,7 @@ pub fn validate(group: &str, plural: &str, object: &Value) -> ErrorList {
         ("batch", "jobs") => batch::job(object),
         ("batch", "cronjobs") => batch::cron_job_create(object),
         (NETWORKING, "ingresses") => networking::ingress_create(object),
+        (EXTENSIONS, "customresourcedefinitions") => definition::create(object),
         ("certificates.k8s.io", "certificatesigningrequests") => certificates::request(object),
         _ => judge(group, plural, object),
     });
@@ -87,6 +90,8 @@ fn judge(group: &str, plural: &str, object: &Value) -> ErrorList {
         (ADMISSION, "mutatingwebhookconfigurations") => extension::webhooks(object, true),
         (ADMISSION, "validatingwebhookconfigurations") => extension::webhooks(object, false),
         ("node.k8s.io", "runtimeclasses") => extension::runtime_class(object),
+        (EXTENSIONS, "customresourcedefinitions") => definition::definition(object),
+        ("apiregistration.k8s.io", "apiservices") => definition::api_service(object),
         _ => ErrorList::new(),
     }
 }
@@ -111,6 +116,7 @@ pub fn validate_update(group: &str, plural: &str, new: &Value, old: &Value) -> E
         ("discovery.k8s.io", "endpointslices") => kept(new, old, "", &["addressType"]),
         ("certificates.k8s.io", "certificatesigningrequests") => certificates::update(new, old),
         ("scheduling.k8s.io", "priorityclasses") => policy::priority_class_update(new, old),
+        (EXTENSIONS, "customresourcedefinitions") => definition::update(new, old),
         (RBAC, "rolebindings" | "clusterrolebindings") => {
             rbac::binding_update(new, old).into_iter().collect()
         }
@@ -179,10 +185,7 @@ const NOT_A_FINALIZER: &str = "name is neither a standard finalizer name nor is 
 /// Finalizers without a domain are those of Kubernetes itself (`validateKubeFinalizerName`).
 fn finalizers(group: &str, object: &Value) -> ErrorList {
     // The groups that upstream checks with machinery of their own.
-    if matches!(
-        group,
-        "apiextensions.k8s.io" | "apiregistration.k8s.io" | ADMISSION
-    ) {
+    if matches!(group, EXTENSIONS | "apiregistration.k8s.io" | ADMISSION) {
         return ErrorList::new();
     }
     let path = FieldPath::new("metadata.finalizers");

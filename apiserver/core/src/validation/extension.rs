@@ -178,7 +178,7 @@ fn webhook_rule(rule: &Value, path: &FieldPath) -> ErrorList {
     errors
 }
 
-fn client_config(client: &Value, path: &FieldPath) -> ErrorList {
+pub(super) fn client_config(client: &Value, path: &FieldPath) -> ErrorList {
     let url = tree::at(client, &["url"]).and_then(Value::as_str);
     let mut errors = ErrorList::new();
     match (url, tree::at(client, &["service"])) {
