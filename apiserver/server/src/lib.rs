@@ -34,6 +34,7 @@ mod state;
 mod store;
 mod streaming;
 mod subresources;
+mod unenforced;
 mod user;
 mod verbs;
 

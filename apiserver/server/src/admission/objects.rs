@@ -74,8 +74,11 @@ impl<'a> Looked<'a> {
     }
 
     fn resource(&self, group: &str, resource: &str) -> Option<Arc<Resource>> {
-        self.state
-            .registry()
+        let registry = self.state.registry();
+        if let Some(found) = registry.lookup(group, "v1", resource) {
+            return Some(Arc::clone(found));
+        }
+        registry
             .versions_of(&GroupResource::new(group, resource))
             .first()
             .map(|found| Arc::clone(found))

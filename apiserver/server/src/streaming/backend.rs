@@ -3,6 +3,7 @@
 use crate::state::State;
 use apiserver_core::{ApiError, tree};
 use serde_json::Value;
+use std::net::IpAddr;
 use std::time::Duration;
 use support::BoxedIo;
 use support::tls::ClientTls;
@@ -46,11 +47,26 @@ impl Backend {
         })
     }
 
-    pub(super) fn plain(host: &str, port: i64) -> Self {
-        Self {
+    /// An address that a pod or an endpoint claims.
+    ///
+    /// # Errors
+    /// 400 for addresses of this machine itself: whoever writes a status must not reach what listens here
+    /// (upstream: apimachinery/pkg/util/proxy, IsProxyableIP).
+    pub(super) fn plain(host: &str, port: i64) -> Result<Self, ApiError> {
+        let reachable = host.parse::<IpAddr>().is_ok_and(|ip| {
+            let link_local = match ip {
+                IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),
+                IpAddr::V6(ip) => ip.is_unicast_link_local(),
+            };
+            !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || link_local)
+        });
+        if !reachable {
+            return Err(ApiError::bad_request(format!("address not allowed: {host:?}")));
+        }
+        Ok(Self {
             address: join(host, port),
             agent: false,
-        }
+        })
     }
 
     pub(super) async fn connect(&self, state: &State) -> Result<BoxedIo, ApiError> {
@@ -90,5 +106,28 @@ fn join(host: &str, port: i64) -> String {
         format!("[{host}]:{port}")
     } else {
         format!("{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Backend;
+
+    #[test]
+    fn a_pod_that_claims_our_own_address_is_not_connected_to() {
+        assert_eq!(
+            Backend::plain("10.244.0.5", 80).expect("a pod").address,
+            "10.244.0.5:80"
+        );
+        for host in [
+            "127.0.0.1",
+            "0.0.0.0",
+            "169.254.169.254",
+            "::1",
+            "fe80::1",
+            "localhost",
+        ] {
+            assert!(Backend::plain(host, 80).is_err(), "{host}");
+        }
     }
 }

@@ -77,7 +77,7 @@ async fn pod(state: &State, namespace: &str, name: &str, port: &str) -> Result<B
     } else {
         number(port)?
     };
-    Ok(Backend::plain(ip, port))
+    Backend::plain(ip, port)
 }
 
 async fn service(state: &State, namespace: &str, name: &str, port: &str) -> Result<Backend, ApiError> {
@@ -129,7 +129,7 @@ async fn service(state: &State, namespace: &str, name: &str, port: &str) -> Resu
     let count = u64::try_from(found.len()).unwrap_or(1);
     let index = usize::try_from(state.env.random.below(0..count)).unwrap_or(0);
     let (host, port) = found.swap_remove(index);
-    Ok(Backend::plain(&host, port))
+    Backend::plain(&host, port)
 }
 
 fn number(port: &str) -> Result<i64, ApiError> {

@@ -76,7 +76,8 @@ pub(crate) async fn create_object(
             reserved.release(state).await;
             return Err(error);
         }
-        let warnings = resource.strategy.warnings(&new, None);
+        let mut warnings = resource.strategy.warnings(&new, None);
+        warnings.extend(crate::unenforced::warning(resource, &new));
         if writer.dry_run {
             writer.warnings.extend(warnings);
             return match state.store.get(&key).await.map_err(|error| store_error(&error))? {

@@ -171,6 +171,16 @@ pub(crate) async fn change_object(
             return Ok(Changed::Updated(new));
         }
         let bytes = to_storage(&new, resource);
+        // A changed event lives on for as long as a new one.
+        let lease = if lease == 0 {
+            0
+        } else {
+            state
+                .event_leases
+                .lease(&state.store)
+                .await
+                .map_err(|error| store_error(&error))?
+        };
         match state
             .store
             .put(&key, &bytes, revision, lease)
@@ -225,6 +235,7 @@ async fn prepare(
     writer
         .warnings
         .extend(resource.strategy.warnings(&new, Some(old)));
+    writer.warnings.extend(crate::unenforced::warning(resource, &new));
     Ok((new, reserved))
 }
 
