@@ -109,6 +109,36 @@ impl Consensus {
         })
     }
 
+    /// Gives leadership to `target` and waits until it has it. A target whose log is behind would refuse,
+    /// so that is waited for first.
+    ///
+    /// # Errors
+    /// `Unavailable` when it doesn't lead within `patience`.
+    pub async fn transfer_leader(&self, target: u64, patience: Duration) -> Result<(), Status> {
+        let level = || {
+            self.with_metrics(|metrics| {
+                let replication = metrics.replication.as_ref()?;
+                let matching = replication.get(&target)?.as_ref()?.index;
+                Some(Some(matching) >= metrics.last_log_index)
+            })
+        };
+        let transfer = async {
+            while self.view().is_leader && level() != Some(true) {
+                tokio::time::sleep(LEADER_RETRY).await;
+            }
+            let trigger = self.raft.trigger();
+            let triggered = self.seeded(trigger.transfer_leader(target)).await;
+            triggered.map_err(|_| status::stopped())?;
+            while self.view().leader != Some(target) {
+                tokio::time::sleep(LEADER_RETRY).await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(patience, transfer)
+            .await
+            .map_err(|_| status::transfer_timed_out())?
+    }
+
     fn with_metrics<T>(&self, read: impl FnOnce(&RaftMetrics<TypeConfig>) -> T) -> T {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();

@@ -15,6 +15,7 @@ mod applied_state;
 mod compactor;
 mod config;
 mod consensus;
+mod duties;
 mod grpc_server;
 mod http;
 mod identity;

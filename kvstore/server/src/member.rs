@@ -2,7 +2,8 @@
 
 use crate::compactor;
 use crate::config::{DataDir, MemberConfig};
-use crate::consensus::{Consensus, done};
+use crate::consensus::Consensus;
+use crate::duties;
 use crate::grpc_server::{self, Router};
 use crate::http::HttpEndpoints;
 use crate::identity::{cluster_id, member_id};
@@ -15,9 +16,7 @@ use crate::services::{
     WatchService,
 };
 use crate::store::Store;
-use kvstore_core::{Command, member_attributes};
 use kvstore_storage::{Engine, RaftLog, RocksEngine, StorageError};
-use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use proto::etcdserverpb::auth_server::AuthServer;
@@ -26,7 +25,6 @@ use proto::etcdserverpb::kv_server::KvServer;
 use proto::etcdserverpb::lease_server::LeaseServer;
 use proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use proto::etcdserverpb::watch_server::WatchServer;
-use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
 use proto::raftpb::leader_server::LeaderServer;
 use proto::raftpb::raft_server::RaftServer;
 use std::collections::BTreeMap;
@@ -36,11 +34,11 @@ use support::{Env, Listener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// A leader that is told to stop waits this long for another to take over.
-const HANDOVER: Duration = Duration::from_secs(2);
 /// Open streams get this long to end after the services have been told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How much slower the clock of a cluster of one goes.
+const ALONE_PACE: u32 = 5;
 /// How often idle connections are pinged.
 const CLIENT_KEEPALIVE: Duration = Duration::from_secs(10);
 const PEER_KEEPALIVE: Duration = Duration::from_secs(2);
@@ -171,14 +169,14 @@ impl Member {
             let (store, duties) = (Arc::clone(&store), duties.clone());
             async move { Ok(compactor::run(store, duties).await?) }
         });
-        tasks.spawn(publish(
+        tasks.spawn(duties::publish(
             self.config.clone(),
             self.id,
             consensus.clone(),
             store,
             duties,
         ));
-        tasks.spawn(watch_health(raft.clone(), services.clone()));
+        tasks.spawn(duties::watch_health(raft.clone(), services.clone()));
         tracing::info!(
             name = self.config.name,
             id = format!("{:x}", self.id),
@@ -198,7 +196,7 @@ impl Member {
             }
         };
         if outcome.is_ok() {
-            hand_over(&consensus).await;
+            duties::hand_over(&consensus).await;
         }
         services.cancel();
         let drained = async { while tasks.join_next().await.is_some() {} };
@@ -217,11 +215,17 @@ impl Member {
 
     async fn start_raft(&self, peers: &Peers) -> Result<Raft, MemberError> {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        // Nobody listens to the heartbeats of a cluster of one: it takes its time, and the processor rests.
+        let pace = if self.config.initial_cluster.len() == 1 {
+            ALONE_PACE
+        } else {
+            1
+        };
         let config = Config {
             cluster_name: self.config.cluster_token.clone(),
-            heartbeat_interval: millis(self.config.heartbeat),
-            election_timeout_min: millis(self.config.election_min),
-            election_timeout_max: millis(self.config.election_max),
+            heartbeat_interval: millis(self.config.heartbeat * pace),
+            election_timeout_min: millis(self.config.election_min * pace),
+            election_timeout_max: millis(self.config.election_max * pace),
             install_snapshot_timeout: 60_000,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.config.snapshot_entries),
             max_in_snapshot_log_to_keep: self.config.snapshot_entries,
@@ -340,77 +344,5 @@ impl Member {
             grpc_server::serve(listener, tls, router, PEER_KEEPALIVE, stop).await;
             Ok(())
         }
-    }
-}
-
-/// Tells the cluster this member's name and client addresses, if it doesn't know them.
-async fn publish(
-    config: MemberConfig,
-    id: u64,
-    consensus: Consensus,
-    store: Arc<Store>,
-    cancel: CancellationToken,
-) -> Result<(), MemberError> {
-    let attributes = Attributes {
-        name: config.name,
-        client_urls: config.client_advertise,
-    };
-    let known = member_attributes(&*store.view()).map_err(StorageError::from)?;
-    if known.contains(&(id, attributes.clone())) {
-        return Ok(());
-    }
-    let command = Command {
-        cluster_member_attr_set: Some(ClusterMemberAttrSetRequest {
-            member_id: id,
-            member_attributes: Some(attributes),
-        }),
-        ..Command::default()
-    };
-    loop {
-        let proposed = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Ok(()),
-            proposed = consensus.propose(&command) => proposed,
-        };
-        match proposed.and_then(done) {
-            Ok(_) => return Ok(()),
-            Err(status) => tracing::debug!(%status, "publishing this member"),
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Ends with an error when raft has stopped by itself: its disk failed.
-async fn watch_health(raft: Raft, cancel: CancellationToken) -> Result<(), MemberError> {
-    let mut metrics = raft.metrics();
-    loop {
-        let state = metrics.borrow_watched().running_state.clone();
-        if let Err(fatal) = state {
-            return Err(MemberError::Raft(fatal.to_string()));
-        }
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Ok(()),
-            changed = metrics.changed() => if changed.is_err() { return Ok(()) },
-        }
-    }
-}
-
-/// A leader gives its place away before it stops: the others need not wait for an election.
-async fn hand_over(consensus: &Consensus) {
-    let view = consensus.view();
-    let Some(next) = consensus.next_leader().filter(|_| view.is_leader) else {
-        return;
-    };
-    if consensus.raft().trigger().transfer_leader(next).await.is_err() {
-        return;
-    }
-    let moved = async {
-        while consensus.view().is_leader {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    if tokio::time::timeout(HANDOVER, moved).await.is_err() {
-        tracing::warn!("no other member took over in time");
     }
 }

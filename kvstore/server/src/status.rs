@@ -41,6 +41,10 @@ pub fn timed_out() -> Status {
     Status::unavailable("etcdserver: request timed out")
 }
 
+pub fn transfer_timed_out() -> Status {
+    Status::unavailable("etcdserver: request timed out, leader transfer took too long")
+}
+
 pub fn connection_lost() -> Status {
     Status::unavailable("etcdserver: request timed out, possibly due to connection lost")
 }

@@ -1,7 +1,9 @@
 //! Watching: one hub a member, one task a client stream.
 
+mod event;
 mod hub;
 mod stream;
 
-pub use hub::{Published, WatchHub};
+pub use event::Published;
+pub use hub::WatchHub;
 pub use stream::{StreamOptions, serve};

@@ -10,12 +10,8 @@ use proto::etcdserverpb::{
     HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse,
     SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse, maintenance_server,
 };
-use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-
-/// How often a leader transfer looks whether it has happened.
-const TRANSFER_POLL: Duration = Duration::from_millis(10);
 
 /// etcd's Maintenance service.
 #[derive(Clone)]
@@ -146,21 +142,9 @@ impl maintenance_server::Maintenance for MaintenanceService {
             return Err(Status::failed_precondition("etcdserver: bad leader transferee"));
         }
         if target != consensus.id {
-            let transfer = async {
-                consensus
-                    .raft()
-                    .trigger()
-                    .transfer_leader(target)
-                    .await
-                    .map_err(|_| status::stopped())?;
-                while consensus.view().leader != Some(target) {
-                    tokio::time::sleep(TRANSFER_POLL).await;
-                }
-                Ok::<(), Status>(())
-            };
-            tokio::time::timeout(self.shared.election * 4, transfer)
-                .await
-                .map_err(|_| status::timed_out())??;
+            consensus
+                .transfer_leader(target, self.shared.election * 8)
+                .await?;
         }
         Ok(Response::new(MoveLeaderResponse {
             header: Some(consensus.header(0)),

@@ -1,6 +1,6 @@
 //! One client's watch stream (etcd `server/etcdserver/api/v3rpc/watch.go`).
 
-use super::hub::{Behind, CatchUp, Interest, Message, Subscription};
+use super::event::{Behind, CatchUp, Interest, Message, Subscription};
 use crate::consensus::Consensus;
 use crate::status;
 use crate::store::Store;

@@ -1,6 +1,6 @@
 //! Debian's etcdctl against one member.
 
-use super::harness::{Node, free_address, single};
+use super::harness::{Node, PATIENCE, free_address, single};
 use kvstore_server::{DataDir, MemberConfig};
 use kvstore_storage::RocksOptions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -184,27 +184,26 @@ fn an_expired_lease_takes_its_keys_along() {
     let granted = stdout(&node, &["lease", "grant", "1"]);
     let id = granted.split_whitespace().nth(1).expect("an id").to_owned();
     stdout(&node, &["put", "--lease", &id, "short", "v"]);
-    let mut watch = Command::new("timeout")
+    let mut watch = Command::new("etcdctl")
         .env("ETCDCTL_API", "3")
-        .args([
-            "30",
-            "etcdctl",
-            "--endpoints",
-            &node.address,
-            "watch",
-            "--rev=1",
-            "short",
-        ])
+        .args(["--endpoints", &node.address, "watch", "--rev=1", "short"])
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(watch.stdout.take().unwrap()).lines();
-    let seen: Vec<String> = lines
-        .map(Result::unwrap)
+    let output = BufReader::new(watch.stdout.take().unwrap());
+    let (sender, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        output
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| sender.send(line))
+    });
+    let seen: Vec<String> = std::iter::from_fn(|| lines.recv_timeout(PATIENCE).ok())
         .take_while(|line| line != "DELETE")
         .collect();
-    // It's on the way out already if the key never went.
-    let _ = watch.kill();
+    // Nothing ends the watch but this.
+    watch.kill().unwrap();
     watch.wait().unwrap();
     assert_eq!(seen, ["PUT", "short", "v"]);
     assert_eq!(stdout(&node, &["get", "short"]), "");

@@ -1,0 +1,81 @@
+//! What a member does beside serving: it makes itself known, watches over raft, gives leadership away.
+
+use crate::config::MemberConfig;
+use crate::consensus::{Consensus, done};
+use crate::member::MemberError;
+use crate::raft::Raft;
+use crate::store::Store;
+use kvstore_core::{Command, member_attributes};
+use kvstore_storage::StorageError;
+use openraft::async_runtime::WatchReceiver as _;
+use proto::membershippb::{Attributes, ClusterMemberAttrSetRequest};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// A leader that is told to stop waits this long for another to take over.
+const HANDOVER: Duration = Duration::from_secs(2);
+
+/// Tells the cluster this member's name and client addresses, if it doesn't know them.
+pub async fn publish(
+    config: MemberConfig,
+    id: u64,
+    consensus: Consensus,
+    store: Arc<Store>,
+    cancel: CancellationToken,
+) -> Result<(), MemberError> {
+    let attributes = Attributes {
+        name: config.name,
+        client_urls: config.client_advertise,
+    };
+    let known = member_attributes(&*store.view()).map_err(StorageError::from)?;
+    if known.contains(&(id, attributes.clone())) {
+        return Ok(());
+    }
+    let command = Command {
+        cluster_member_attr_set: Some(ClusterMemberAttrSetRequest {
+            member_id: id,
+            member_attributes: Some(attributes),
+        }),
+        ..Command::default()
+    };
+    loop {
+        let proposed = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(()),
+            proposed = consensus.propose(&command) => proposed,
+        };
+        match proposed.and_then(done) {
+            Ok(_) => return Ok(()),
+            Err(status) => tracing::debug!(%status, "publishing this member"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Ends with an error when raft has stopped by itself: its disk failed.
+pub async fn watch_health(raft: Raft, cancel: CancellationToken) -> Result<(), MemberError> {
+    let mut metrics = raft.metrics();
+    loop {
+        let state = metrics.borrow_watched().running_state.clone();
+        if let Err(fatal) = state {
+            return Err(MemberError::Raft(fatal.to_string()));
+        }
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(()),
+            changed = metrics.changed() => if changed.is_err() { return Ok(()) },
+        }
+    }
+}
+
+/// A leader gives its place away before it stops: the others need not wait for an election.
+pub async fn hand_over(consensus: &Consensus) {
+    let view = consensus.view();
+    let Some(next) = consensus.next_leader().filter(|_| view.is_leader) else {
+        return;
+    };
+    if let Err(status) = consensus.transfer_leader(next, HANDOVER).await {
+        tracing::warn!(%status, "no other member took over");
+    }
+}
