@@ -22,6 +22,8 @@ struct State {
     phase: Phase,
     /// Observed by the user, crashed by the world.
     store_leader: Option<String>,
+    /// No host is down.
+    all_up: bool,
 }
 
 /// The blackboard between the simulated user and the world outside.
@@ -43,6 +45,14 @@ impl Story {
 
     pub(crate) fn store_leader(&self) -> Option<String> {
         self.with(|state| state.store_leader.clone())
+    }
+
+    pub(crate) fn report_up(&self, all_up: bool) {
+        self.with(|state| state.all_up = all_up);
+    }
+
+    pub(crate) fn all_up(&self) -> bool {
+        self.with(|state| state.all_up)
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {

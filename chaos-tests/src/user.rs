@@ -19,6 +19,8 @@ const DEPLOYMENT: &str = "web";
 const POLL: Duration = Duration::from_millis(250);
 /// Longer than any fault lasts and any fail-over takes.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Longer than leases and resyncs: who came back has caught up and acted.
+const SETTLE: Duration = Duration::from_secs(10);
 const CALL: Duration = Duration::from_secs(5);
 
 /// The whole story. An error is a violation, and says which condition was not met.
@@ -50,6 +52,13 @@ pub(crate) async fn live(env: Env, story: Story) -> anyhow::Result<()> {
     .await?;
 
     story.enter(Phase::Healed);
+    eventually("every host is back", async || {
+        ensure!(story.all_up(), "some host is down");
+        Ok(())
+    })
+    .await?;
+    // Nothing that returned may undo anything: the end is looked at after everyone had time to act.
+    sleep(SETTLE).await;
     for server in API_SERVERS {
         eventually("every API server shows the same end", async || {
             judge(&env, server).await

@@ -119,6 +119,7 @@ pub fn run(options: Options) -> Result<Report, Violation> {
             Err(error) => return Err(violation(error.to_string(), &sim)),
         }
         faults.bring_back(&mut sim);
+        story.report_up(faults.down.is_empty());
         let phase = story.phase();
         if phase != seen {
             seen = phase;

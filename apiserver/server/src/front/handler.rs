@@ -16,6 +16,7 @@ use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderValue, Method, Request};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -180,8 +181,20 @@ impl Front {
 
 impl Handler for Front {
     async fn handle(self: Arc<Self>, peer: Peer, request: Request<Incoming>) -> Response {
-        self.answer(peer, request).await
+        let front = Arc::clone(&self);
+        let mut response = self.answer(peer, request).await;
+        response
+            .headers_mut()
+            .entry(http::header::DATE)
+            .or_insert_with(|| http_date(front.state.now()));
+        response
     }
+}
+
+/// RFC 9110's date, such as `Sat, 21 Nov 2026 04:05:06 GMT`.
+fn http_date(now: Timestamp) -> HeaderValue {
+    let text = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    HeaderValue::from_str(&text).expect("a date is visible ASCII")
 }
 
 fn is_long_running(info: &RequestInfo) -> bool {

@@ -53,11 +53,14 @@ pub(crate) async fn serve<H: Handler>(
     builder
         .http1()
         .timer(TokioTimer::new())
+        // The handler dates its answers by the clock it was given.
+        .auto_date_header(false)
         .header_read_timeout(Duration::from_secs(60))
         .half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())
+        .auto_date_header(false)
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20)
