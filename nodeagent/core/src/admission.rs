@@ -8,13 +8,16 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
 
+/// Reads a quantity in the unit that it is counted in.
+type Unit = fn(&Quantity) -> i64;
+
 /// (reason, message) when the pod must be refused. `others`: pods here that have not ended.
 pub fn rejection<'a>(
     pod: &Pod,
     others: impl Iterator<Item = &'a Pod> + Clone,
     allocatable: &BTreeMap<String, Quantity>,
 ) -> Option<(String, String)> {
-    let room = |name: &str, unit: fn(&Quantity) -> i64| allocatable.get(name).map_or(i64::MAX, unit);
+    let room = |name: &str, unit: Unit| allocatable.get(name).map_or(i64::MAX, unit);
     let refuse = |name: &str, wanted: i64, used: i64, capacity: i64| {
         let message = format!(
             "Pod was rejected: Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, \
@@ -26,7 +29,7 @@ pub fn rejection<'a>(
     if count >= room("pods", whole_value) {
         return refuse("pods", 1, count, room("pods", whole_value));
     }
-    let units: [(&str, fn(&Quantity) -> i64); 2] = [("cpu", milli_value), ("memory", whole_value)];
+    let units: [(&str, Unit); 2] = [("cpu", milli_value), ("memory", whole_value)];
     for (name, unit) in units {
         let wanted = requests(pod, name, unit);
         let used: i64 = others.clone().map(|other| requests(other, name, unit)).sum();
@@ -48,7 +51,7 @@ pub fn rejection<'a>(
 }
 
 /// What the scheduler counts: containers and sidecars together, or the largest init container.
-fn requests(pod: &Pod, resource: &str, unit: fn(&Quantity) -> i64) -> i64 {
+fn requests(pod: &Pod, resource: &str, unit: Unit) -> i64 {
     let Some(spec) = &pod.spec else { return 0 };
     let of = |c: &Container| {
         let requests = c.resources.as_ref().and_then(|r| r.requests.as_ref());

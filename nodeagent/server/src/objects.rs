@@ -24,7 +24,10 @@ const MAX_ENTRIES: usize = 4096;
 
 type Key = (String, String);
 
-struct Cache<K>(Mutex<BTreeMap<Key, (Instant, Option<Arc<K>>)>>);
+/// When it was asked for, and what the answer was.
+type Entry<K> = (Instant, Option<Arc<K>>);
+
+struct Cache<K>(Mutex<BTreeMap<Key, Entry<K>>>);
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {

@@ -8,6 +8,7 @@ mod prober;
 mod sources;
 mod start;
 mod status_writer;
+mod step;
 mod steps;
 mod volumes;
 mod worker;

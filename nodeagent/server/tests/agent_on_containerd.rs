@@ -249,6 +249,11 @@ async fn a_pod_lives_and_ends_on_containerd() {
     assert!(tokio::net::TcpStream::connect((ip.as_str(), 8080)).await.is_ok());
     world.api.delete_pod(POD, 2);
     eventually("the pod to be gone", || world.api.get(POD).is_none()).await;
+    let events = world.api.list("/api/v1/namespaces/default/events/");
+    let reasons: Vec<&str> = events.iter().filter_map(|e| e["reason"].as_str()).collect();
+    for reason in ["Pulled", "Created", "Started", "Killing"] {
+        assert!(reasons.contains(&reason), "{reason} in {reasons:?}");
+    }
     let pods = std::fs::read_dir(world.config.pods_dir())
         .expect("a folder")
         .count();

@@ -71,10 +71,8 @@ pub(super) async fn answer(
 
 fn refuse(endpoints: &Endpoints, identity: Option<&PeerIdentity>) -> Option<Response> {
     let config = &endpoints.context.config;
-    if config.ca_pem.is_none() {
-        // Without an authority there is no identity: a simulation.
-        return None;
-    }
+    // Without an authority there is no identity: a simulation.
+    config.ca_pem.as_ref()?;
     let Some(identity) = identity else {
         return Some(response::text(StatusCode::UNAUTHORIZED, "Unauthorized"));
     };

@@ -67,7 +67,7 @@ pub(super) enum Done {
         id: String,
     },
     Status {
-        status: PodStatus,
+        status: Box<PodStatus>,
         result: Written,
     },
     Refreshed,

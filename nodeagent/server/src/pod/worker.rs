@@ -6,6 +6,7 @@
 
 use super::prober::Probers;
 use super::status_writer::{self, Written};
+use super::step::Step;
 use super::steps::{self, Done, Shared};
 use crate::context::Context;
 use jiff::SignedDuration;
@@ -273,86 +274,23 @@ impl Worker {
         );
         self.tasks.spawn(async move {
             let result = status_writer::write(&context, &model.pod, &status).await;
-            Done::Status { status, result }
+            Done::Status {
+                status: Box::new(status),
+                result,
+            }
         });
     }
 
     fn start(&mut self, action: Action, plan: &Plan) {
-        let (context, model, shared) = (
-            Arc::clone(&self.context),
-            Arc::clone(&self.model),
-            Arc::clone(&self.shared),
-        );
-        let observed = self.observed.clone();
-        let removed = self.memory.removed;
-        let status = plan.status.clone();
-        self.tasks.spawn(async move {
-            match action {
-                Action::CreateSandbox { attempt } => {
-                    let result = steps::create_sandbox(&context, &model, &shared, attempt).await;
-                    Done::Sandbox(result)
-                }
-                Action::StartContainer {
-                    name,
-                    attempt,
-                    sandbox_id,
-                } => {
-                    let target = super::start::Target {
-                        name: name.clone(),
-                        attempt,
-                        sandbox_id,
-                    };
-                    let result = super::start::start(&context, &model, &observed, &shared, &target).await;
-                    Done::Started { name, result }
-                }
-                Action::StopContainer {
-                    id,
-                    name,
-                    grace_seconds,
-                    cause,
-                } => {
-                    let ok = steps::stop_container(
-                        &context,
-                        &model,
-                        &observed,
-                        &shared,
-                        &id,
-                        &name,
-                        grace_seconds,
-                        &cause,
-                    )
-                    .await;
-                    Done::Stopped { id, ok }
-                }
-                Action::Resize { id, name } => {
-                    steps::resize(&context, &model, &id, &name).await;
-                    Done::Refreshed
-                }
-                Action::StopSandbox { id } => {
-                    steps::report(context.runtime.stop_sandbox(&id).await, &model, "stop sandbox");
-                    Done::Free { id }
-                }
-                Action::RemoveContainer { id } => {
-                    steps::report(
-                        context.runtime.remove_container(&id).await,
-                        &model,
-                        "remove container",
-                    );
-                    Done::Free { id }
-                }
-                Action::RemoveSandbox { id } => {
-                    steps::report(
-                        context.runtime.remove_sandbox(&id).await,
-                        &model,
-                        "remove sandbox",
-                    );
-                    Done::Free { id }
-                }
-                Action::Finalize => Done::Finalized {
-                    ok: steps::finalize(&context, &model, &status, removed).await,
-                },
-            }
-        });
+        let step = Step {
+            context: Arc::clone(&self.context),
+            model: Arc::clone(&self.model),
+            shared: Arc::clone(&self.shared),
+            observed: self.observed.clone(),
+            removed: self.memory.removed,
+            status: plan.status.clone(),
+        };
+        self.tasks.spawn(step.perform(action));
     }
 
     fn take_in(&mut self, done: Done) {
@@ -385,10 +323,10 @@ impl Worker {
                 self.writing = false;
                 match result {
                     Written::Yes(pod) => {
-                        self.sent = Some(status);
+                        self.sent = Some(*status);
                         self.set_pod(pod);
                     }
-                    Written::Gone => self.sent = Some(status),
+                    Written::Gone => self.sent = Some(*status),
                     Written::No => self.retry_at = Some(Instant::now() + RETRY),
                 }
             }

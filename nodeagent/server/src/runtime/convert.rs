@@ -1,5 +1,6 @@
 //! Between the agent's own words and the CRI's messages.
 
+use super::{ContainerUsage, ImageInfo};
 use jiff::Timestamp;
 use nodeagent_core::{
     ContainerConfig, ContainerState, LinuxResources, Mount, MountPropagation, NamespaceMode, Namespaces,
@@ -261,4 +262,43 @@ fn int64(value: i64) -> cri::Int64Value {
 
 fn map(map: &BTreeMap<String, String>) -> std::collections::HashMap<String, String> {
     map.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+pub(super) fn image_spec(name: &str) -> cri::ImageSpec {
+    cri::ImageSpec {
+        image: name.to_owned(),
+        ..Default::default()
+    }
+}
+
+pub(super) fn image_info(image: cri::Image) -> ImageInfo {
+    ImageInfo {
+        id: image.id,
+        tags: image.repo_tags,
+        digests: image.repo_digests,
+        size_bytes: image.size,
+        uid: image.uid.map(|u| u.value),
+        user: image.username,
+    }
+}
+
+pub(super) fn usage(stats: cri::ContainerStats) -> ContainerUsage {
+    let attributes = stats.attributes.unwrap_or_default();
+    let get = |key: &str| attributes.labels.get(key).cloned().unwrap_or_default();
+    let value = |v: Option<cri::UInt64Value>| v.map_or(0, |v| v.value);
+    let cpu = stats.cpu.unwrap_or_default();
+    let memory = stats.memory.unwrap_or_default();
+    ContainerUsage {
+        name: get(label::CONTAINER_NAME),
+        pod_uid: get(label::POD_UID),
+        pod_name: get(label::POD_NAME),
+        pod_namespace: get(label::POD_NAMESPACE),
+        container_id: attributes.id,
+        cpu_nanoseconds: value(cpu.usage_core_nano_seconds),
+        working_set_bytes: value(memory.working_set_bytes),
+        usage_bytes: value(memory.usage_bytes),
+        rss_bytes: value(memory.rss_bytes),
+        writable_bytes: value(stats.writable_layer.unwrap_or_default().used_bytes),
+        timestamp_ns: cpu.timestamp,
+    }
 }

@@ -375,16 +375,16 @@ impl Runtime for CriRuntime {
 
     async fn image(&self, name: &str) -> Result<Option<ImageInfo>> {
         let message = cri::ImageStatusRequest {
-            image: Some(image_spec(name)),
+            image: Some(convert::image_spec(name)),
             verbose: false,
         };
         let answer = self.images.clone().image_status(soon(message)).await;
-        Ok(answer.map_err(error)?.into_inner().image.map(image_info))
+        Ok(answer.map_err(error)?.into_inner().image.map(convert::image_info))
     }
 
     async fn pull_image(&self, name: &str, auth: Option<RegistryAuth>) -> Result<String> {
         let message = cri::PullImageRequest {
-            image: Some(image_spec(name)),
+            image: Some(convert::image_spec(name)),
             auth: auth.map(|auth| cri::AuthConfig {
                 username: auth.username,
                 password: auth.password,
@@ -408,12 +408,17 @@ impl Runtime for CriRuntime {
             .list_images(soon(cri::ListImagesRequest::default()))
             .await
             .map_err(error)?;
-        Ok(answer.into_inner().images.into_iter().map(image_info).collect())
+        Ok(answer
+            .into_inner()
+            .images
+            .into_iter()
+            .map(convert::image_info)
+            .collect())
     }
 
     async fn remove_image(&self, id: &str) -> Result<()> {
         let message = cri::RemoveImageRequest {
-            image: Some(image_spec(id)),
+            image: Some(convert::image_spec(id)),
         };
         gone_is_fine(self.images.clone().remove_image(soon(message)).await)
     }
@@ -424,45 +429,11 @@ impl Runtime for CriRuntime {
             .list_container_stats(soon(cri::ListContainerStatsRequest::default()))
             .await
             .map_err(error)?;
-        Ok(answer.into_inner().stats.into_iter().map(usage).collect())
-    }
-}
-
-fn image_spec(name: &str) -> cri::ImageSpec {
-    cri::ImageSpec {
-        image: name.to_owned(),
-        ..Default::default()
-    }
-}
-
-fn image_info(image: cri::Image) -> ImageInfo {
-    ImageInfo {
-        id: image.id,
-        tags: image.repo_tags,
-        digests: image.repo_digests,
-        size_bytes: image.size,
-        uid: image.uid.map(|u| u.value),
-        user: image.username,
-    }
-}
-
-fn usage(stats: cri::ContainerStats) -> ContainerUsage {
-    let attributes = stats.attributes.unwrap_or_default();
-    let get = |key: &str| attributes.labels.get(key).cloned().unwrap_or_default();
-    let value = |v: Option<cri::UInt64Value>| v.map_or(0, |v| v.value);
-    let cpu = stats.cpu.unwrap_or_default();
-    let memory = stats.memory.unwrap_or_default();
-    ContainerUsage {
-        name: get(label::CONTAINER_NAME),
-        pod_uid: get(label::POD_UID),
-        pod_name: get(label::POD_NAME),
-        pod_namespace: get(label::POD_NAMESPACE),
-        container_id: attributes.id,
-        cpu_nanoseconds: value(cpu.usage_core_nano_seconds),
-        working_set_bytes: value(memory.working_set_bytes),
-        usage_bytes: value(memory.usage_bytes),
-        rss_bytes: value(memory.rss_bytes),
-        writable_bytes: value(stats.writable_layer.unwrap_or_default().used_bytes),
-        timestamp_ns: cpu.timestamp,
+        Ok(answer
+            .into_inner()
+            .stats
+            .into_iter()
+            .map(convert::usage)
+            .collect())
     }
 }
