@@ -23,6 +23,7 @@ mod service;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod warning;
 mod workload;
 
 use serde_json::Value;
@@ -31,6 +32,7 @@ use crate::field_error::{ErrorList, FieldError, FieldPath};
 use crate::tree;
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
+const DEVICES: &str = "resource.k8s.io";
 const EXTENSIONS: &str = "apiextensions.k8s.io";
 const NETWORKING: &str = "networking.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -122,6 +124,15 @@ pub fn validate_update(group: &str, plural: &str, new: &Value, old: &Value) -> E
         }
         (NETWORKING, "ingressclasses") => kept(new, old, "spec", &["controller"]),
         ("node.k8s.io", "runtimeclasses") => kept(new, old, "", &["handler"]),
+        ("storage.k8s.io", "csidrivers") => {
+            kept(new, old, "spec", &["attachRequired", "volumeLifecycleModes"])
+        }
+        ("storage.k8s.io", "volumeattachments") | (DEVICES, "resourceclaims" | "resourceclaimtemplates") => {
+            kept(new, old, "", &["spec"])
+        }
+        (DEVICES, "resourceslices") => kept(new, old, "spec", &["driver", "nodeName"]),
+        (NETWORKING, "servicecidrs") if !gets_second_family(new, old) => kept(new, old, "spec", &["cidrs"]),
+        (NETWORKING, "ipaddresses") => kept(new, old, "spec", &["parentRef"]),
         ("storage.k8s.io", "storageclasses") => storage::class_update(new, old),
         _ => ErrorList::new(),
     });
@@ -159,13 +170,14 @@ pub fn validate_subresource_update(
 }
 
 /// Texts for `Warning` headers.
-pub fn warnings(group: &str, plural: &str, _new: &Value, _old: Option<&Value>) -> Vec<String> {
-    match (group, plural) {
-        ("", "endpoints") => {
-            vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
-        }
-        _ => Vec::new(),
-    }
+pub fn warnings(group: &str, plural: &str, new: &Value, old: Option<&Value>) -> Vec<String> {
+    warning::of(group, plural, new, old)
+}
+
+/// The range of the other family of addresses may be added to a ServiceCIDR that has one.
+fn gets_second_family(new: &Value, old: &Value) -> bool {
+    let cidrs = |object| tree::list(object, &["spec", "cidrs"]);
+    cidrs(old).len() == 1 && cidrs(new).len() == 2 && cidrs(new).first() == cidrs(old).first()
 }
 
 /// Fields below `holder` (the object itself when it is empty) that may not change.
