@@ -264,7 +264,7 @@ async fn a_pod_lives_and_ends_on_containerd() {
 
 async fn endpoints_answer() {
     let node = "127.0.0.1:10250";
-    let logs = streams::get(node, "/containerLogs/default/p/web?tailLines=1").await;
+    let logs = streams::get(node, "/containerLogs/default/p/w%65b?tailLines=1").await;
     assert!(
         logs.starts_with("HTTP/1.1 200") && logs.contains("hi p from p") && !logs.contains("prepared"),
         "{logs}"

@@ -6,6 +6,7 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use k8s_openapi::List;
 use k8s_openapi::api::core::v1::Pod;
+use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use support::tls::PeerIdentity;
 
@@ -45,7 +46,10 @@ pub(super) async fn answer(
     }
     let path = request.uri().path().to_owned();
     let query = Query::parse(request.uri().query());
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    // Decoded after it was split: a name may not hold a slash, whatever its form.
+    let decode = |part| percent_decode_str(part).decode_utf8_lossy().into_owned();
+    let parts: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["healthz" | "livez" | "readyz", ..] => response::text(StatusCode::OK, "ok"),
         ["pods"] => pods(&endpoints, false),
