@@ -135,8 +135,10 @@ impl Engine for MemoryEngine {
 
     fn sync(&self) -> Result<(), StorageError> {
         let mut platter = self.writable()?;
-        platter.pending.clear();
-        platter.durable = platter.current.clone();
+        // Replayed, not copied: a copy would make the next write clone every space it touches.
+        for write in std::mem::take(&mut platter.pending) {
+            apply(&mut platter.durable, &write.cleared, &write.batch);
+        }
         Ok(())
     }
 
