@@ -7,6 +7,7 @@ mod call;
 mod decode;
 mod dispatch;
 mod handler;
+mod lanes;
 mod render;
 
 pub(crate) use call::Call;

@@ -269,3 +269,113 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CacheError, Start, WATCHER_QUEUE, WatchCache};
+    use crate::cache::{Change, Entry, FieldsOf, Filter, stored_bytes};
+    use serde_json::json;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn entry(name: &str, tier: &str, revision: i64) -> Entry {
+        let fields: FieldsOf = Arc::new(|_| BTreeMap::new());
+        let object = json!({"kind": "ConfigMap", "apiVersion": "v1",
+            "metadata": {"name": name, "namespace": "ns", "labels": {"tier": tier}}});
+        Entry::decode(format!("ns/{name}"), &stored_bytes(&object), revision, &fields).expect("an object")
+    }
+
+    fn put(cache: &WatchCache, name: &str, tier: &str, revision: i64) {
+        let change = (format!("ns/{name}"), revision, Some(entry(name, tier, revision)));
+        cache.apply(vec![change], revision);
+    }
+
+    fn front() -> Filter {
+        Filter {
+            labels: Some(Arc::new(|labels| {
+                labels.get("tier").is_some_and(|tier| tier == "front")
+            })),
+            ..Filter::default()
+        }
+    }
+
+    fn filled() -> WatchCache {
+        let cache = WatchCache::new("/registry/configmaps/".to_owned());
+        cache.fill(BTreeMap::new(), 10);
+        cache
+    }
+
+    #[tokio::test]
+    async fn objects_enter_and_leave_a_selection() {
+        let cache = filled();
+        put(&cache, "a", "front", 11);
+        let mut watch = cache.subscribe(Start::Snapshot, front()).expect("a watch");
+        assert_eq!(watch.initial.len(), 1);
+        put(&cache, "a", "back", 12);
+        put(&cache, "b", "back", 13);
+        put(&cache, "b", "front", 14);
+        put(&cache, "b", "front", 15);
+        cache.apply(vec![("ns/b".to_owned(), 16, None)], 16);
+        let mut seen = Vec::new();
+        while let Ok((change, event)) = watch.queue.try_recv() {
+            seen.push((change, event.revision));
+        }
+        let expected = [
+            (Change::Deleted, 12),
+            (Change::Added, 14),
+            (Change::Modified, 15),
+            (Change::Deleted, 16),
+        ];
+        assert_eq!(seen, expected);
+        let resumed = cache.subscribe(Start::After(13), front()).expect("a watch");
+        assert_eq!(resumed.initial.len(), 3);
+        let lost = cache.subscribe(Start::After(9), front());
+        assert!(matches!(
+            lost.map(|_| ()),
+            Err(CacheError::TooOld {
+                wanted: 9,
+                oldest: 10
+            })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_watcher_that_does_not_keep_up_is_let_go_and_the_others_stay() {
+        let cache = filled();
+        let mut slow = cache
+            .subscribe(Start::Snapshot, Filter::default())
+            .expect("a watch");
+        let mut quick = cache
+            .subscribe(Start::Snapshot, Filter::default())
+            .expect("a watch");
+        let count = i64::try_from(WATCHER_QUEUE).expect("small") + 10;
+        for revision in 11..11 + count {
+            put(&cache, "a", "front", revision);
+            assert_eq!(quick.queue.try_recv().expect("an event").1.revision, revision);
+        }
+        let mut received = 0;
+        while slow.queue.recv().await.is_some() {
+            received += 1;
+        }
+        assert_eq!(received, WATCHER_QUEUE);
+    }
+
+    #[tokio::test]
+    async fn a_reader_waits_for_its_revision_and_not_for_ever() {
+        let cache = Arc::new(filled());
+        let waiting = Arc::clone(&cache);
+        let waiter = tokio::spawn(async move { waiting.wait_until(12, Duration::from_secs(3)).await });
+        tokio::task::yield_now().await;
+        cache.progress(12);
+        assert!(waiter.await.expect("no panic").is_ok());
+        let late = cache.wait_until(99, Duration::from_millis(20)).await;
+        assert!(matches!(
+            late,
+            Err(CacheError::Behind {
+                wanted: 99,
+                current: 12
+            })
+        ));
+    }
+}

@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::dispatch::dispatch;
+use super::lanes::Lanes;
 use super::render::api_error_response;
 use crate::authn::{authenticate, impersonated};
 use crate::authz::authorize;
@@ -19,7 +20,6 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 const PLAIN: Accepted = Accepted {
@@ -32,16 +32,13 @@ pub(crate) struct Front {
     pub state: Arc<State>,
     pub health: Arc<Health>,
     pub metrics: Metrics,
-    reads: Semaphore,
-    writes: Semaphore,
+    lanes: Lanes,
 }
 
 impl Front {
     pub(crate) fn new(state: Arc<State>, health: Arc<Health>) -> Self {
-        let limits = &state.config.limits;
         Self {
-            reads: Semaphore::new(limits.max_reads),
-            writes: Semaphore::new(limits.max_writes),
+            lanes: Lanes::new(&state.config.limits),
             metrics: Metrics::default(),
             health,
             state,
@@ -118,10 +115,10 @@ impl Front {
         let user = authenticate(state, &peer, &parts, &info).await?;
         let user = impersonated(state, user, &parts.headers).await?;
         let long_running = is_long_running(&info);
-        let _permit = if long_running || user.in_group("system:masters") {
+        let _place = if long_running {
             None
         } else {
-            Some(self.admit(&info)?)
+            self.lanes.enter(&user, &info)?
         };
         authorize(state, &user, &info, query).await?;
         if let Some(response) = self.health_or_metrics(&info, query).await {
@@ -130,12 +127,14 @@ impl Front {
         if is_proxied(&info) {
             return crate::streaming::proxy(state, info, parts, body, user, peer).await;
         }
-        let body = read_body(body, state.config.limits.body_bytes)
-            .await
-            .map_err(|error| match error {
-                BodyError::TooLarge(limit) => ApiError::request_entity_too_large(format!("limit is {limit}")),
-                BodyError::Broken(why) => ApiError::bad_request(why),
-            })?;
+        let timeout = state.config.limits.request_timeout;
+        let timed_out = |_| ApiError::timeout("request did not complete within the allotted timeout", 0);
+        // Whoever sends half a body must not hold a place for ever.
+        let reading = tokio::time::timeout(timeout, read_body(body, state.config.limits.body_bytes));
+        let body = reading.await.map_err(timed_out)?.map_err(|error| match error {
+            BodyError::TooLarge(limit) => ApiError::request_entity_too_large(format!("limit is {limit}")),
+            BodyError::Broken(why) => ApiError::bad_request(why),
+        })?;
         let call = Call {
             now: state.now(),
             accepted: PLAIN,
@@ -149,23 +148,9 @@ impl Front {
         if long_running {
             return dispatch(self, call).await;
         }
-        let timeout = state.config.limits.request_timeout;
-        match tokio::time::timeout(timeout, dispatch(self, call)).await {
-            Ok(answered) => answered,
-            Err(_) => Err(ApiError::timeout(
-                "request did not complete within the allotted timeout",
-                0,
-            )),
-        }
-    }
-
-    /// A place among the requests under way, or 429.
-    fn admit(&self, info: &RequestInfo) -> Result<SemaphorePermit<'_>, ApiError> {
-        let reading = matches!(info.verb.as_str(), "get" | "list" | "head" | "options");
-        let places = if reading { &self.reads } else { &self.writes };
-        places
-            .try_acquire()
-            .map_err(|_| ApiError::too_many_requests("Too many requests, please try again later.", 1))
+        tokio::time::timeout(timeout, dispatch(self, call))
+            .await
+            .map_err(timed_out)?
     }
 
     async fn health_or_metrics(&self, info: &RequestInfo, query: &str) -> Option<Response> {
