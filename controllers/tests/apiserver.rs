@@ -1,5 +1,7 @@
 //! The controllers against our API server. Node agents are played by the test.
 
+#![allow(clippy::unwrap_used)]
+
 mod cluster;
 
 use cluster::{Cluster, wait};

@@ -159,10 +159,6 @@ impl Pki {
         files::read(&self.path("sa.key"))
     }
 
-    pub fn account_public_key(&self) -> anyhow::Result<String> {
-        files::read(&self.path("sa.pub"))
-    }
-
     /// The key under which the API server encrypts Secrets in the store.
     pub fn encryption_key(&self) -> anyhow::Result<[u8; ENCRYPTION_KEY_BYTES]> {
         let path = self.path("encryption.key");

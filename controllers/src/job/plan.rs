@@ -81,7 +81,7 @@ pub fn plan(observed: &Observed) -> Plan {
         plan.push(Action::update_status(&updated));
     }
     // After the status: a finalizer goes only once its pod is noted there.
-    let counted: Vec<Action> = tally.to_release.iter().map(|pod| release(pod)).collect();
+    let counted: Vec<Action> = tally.to_release.iter().map(release).collect();
     if !counted.is_empty() {
         plan.push(Action::Batch(counted));
     }

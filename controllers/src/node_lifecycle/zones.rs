@@ -32,7 +32,7 @@ pub fn zones(nodes: &[Arc<Node>], config: &NodeConfig) -> BTreeMap<String, ZoneS
     for node in nodes {
         let (all, lost) = counts.entry(zone_of(node)).or_default();
         *all += 1;
-        *lost += usize::from(!ready(node).is_some_and(|ready| ready.status == "True"));
+        *lost += usize::from(ready(node).is_none_or(|ready| ready.status != "True"));
     }
     counts
         .into_iter()

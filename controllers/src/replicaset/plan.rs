@@ -115,7 +115,7 @@ fn observe(
         fully_labeled_replicas: count(active, |pod| {
             crate::selector::includes(pod.metadata.labels.as_ref(), &template_labels)
         }),
-        ready_replicas: count(active, |pod| pod_state::is_ready(pod)),
+        ready_replicas: count(active, pod_state::is_ready),
         available_replicas: 0,
         terminating_replicas: Some(size(terminating)),
         observed_generation: replicas.meta.generation.unwrap_or(0),

@@ -6,7 +6,7 @@ use crate::pki::{Holder, Pki};
 use anyhow::{Context as _, ensure};
 use apiserver_server::{ApiServerConfig, FrontLimits, KubeletConfig, ServiceAccountConfig, StoreConfig};
 use controllers::SigningConfig;
-use kubeclient::{ClientConfig, Credentials, LeaderElectionConfig};
+use kubeclient::{ClientConfig, Credentials};
 use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls};
 use kvstore_storage::RocksOptions;
 use nodeagent_server::NodeAgentConfig;

@@ -2,6 +2,9 @@
 //!
 //! Needs root, iproute2, nftables and busybox-static; says so when something is missing.
 
+// Real processes and packets: real time.
+#![allow(clippy::disallowed_methods)]
+
 use nodeagent_core::{ProxyInput, Ruleset, plan_proxy};
 use serde_json::{Value, json};
 use std::io::Write as _;

@@ -42,7 +42,7 @@ fn pod(name: &str, spec: &Value) -> Arc<PodInfo> {
 /// Microseconds a decision.
 fn measure(spec: &Value, group: Option<&Selector>) -> f64 {
     let (mut cluster, volumes, mut turn) = (cluster(), Volumes::default(), 0_u64);
-    let mut pick = move |count: u64| {
+    let pick = move |count: u64| {
         turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (turn >> 33) % count
     };
@@ -59,7 +59,7 @@ fn measure(spec: &Value, group: Option<&Selector>) -> f64 {
     #[allow(clippy::disallowed_methods)]
     let start = Instant::now();
     for pod in &pods {
-        if let Ok(node) = schedule(&mut cluster, &volumes, pod, group, &[], &mut pick) {
+        if let Ok(node) = schedule(&mut cluster, &volumes, pod, group, &[], pick) {
             cluster.assume(pod, &node);
         }
     }

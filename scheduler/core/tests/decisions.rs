@@ -67,7 +67,9 @@ fn decide(cluster: &mut Cluster, pod: Value) -> Result<String, String> {
 fn each_filter_refuses_with_upstreams_words() {
     let plain = || vec![node("n1", json!({}))];
     let refused = |what: &str| Err(format!("0/1 nodes are available: 1 {what}."));
-    let cases: Vec<(&str, Vec<Value>, Vec<Value>, Value, Result<String, String>)> = vec![
+    /// Name, nodes, pods there, the pod, where it goes or why not.
+    type Case<'a> = (&'a str, Vec<Value>, Vec<Value>, Value, Result<String, String>);
+    let cases: Vec<Case<'_>> = vec![
         ("fits", plain(), vec![], json!({}), Ok("n1".to_owned())),
         (
             "no nodes",
