@@ -237,10 +237,18 @@ impl WatchCache {
 impl State {
     /// The part of the key space that `filter` can match.
     fn range(&self, filter: &Filter) -> impl Iterator<Item = &Arc<Entry>> {
-        let start = filter.namespace.as_ref().map(|namespace| format!("{namespace}/"));
-        let end = filter.namespace.as_ref().map(|namespace| format!("{namespace}0"));
-        let lower = start.map_or(Bound::Unbounded, Bound::Included);
-        let upper = end.map_or(Bound::Unbounded, Bound::Excluded);
+        let (lower, upper) = match (&filter.namespace, &filter.name) {
+            (None, _) => (Bound::Unbounded, Bound::Unbounded),
+            (Some(namespace), Some(name)) => {
+                let key = format!("{namespace}/{name}");
+                (Bound::Included(key.clone()), Bound::Included(key))
+            }
+            // '0' follows '/'.
+            (Some(namespace), None) => (
+                Bound::Included(format!("{namespace}/")),
+                Bound::Excluded(format!("{namespace}0")),
+            ),
+        };
         self.objects
             .range::<String, _>((lower, upper))
             .map(|(_, entry)| entry)

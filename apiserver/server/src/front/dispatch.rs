@@ -4,7 +4,7 @@ use super::call::Call;
 use super::handler::Front;
 use crate::http::{Response, negotiate};
 use crate::verbs;
-use apiserver_core::{ApiError, Resource};
+use apiserver_core::{ApiError, Resource, names};
 use http::HeaderValue;
 use http::header::WARNING;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ pub(super) async fn dispatch(front: &Front, mut call: Call) -> Result<Response, 
     if !call.info.is_resource_request {
         return crate::discovery::answer(state, &call).await;
     }
+    check_names(&call)?;
     let registry = state.registry();
     let resource = registry
         .lookup(&call.info.api_group, &call.info.api_version, &call.info.resource)
@@ -48,6 +49,21 @@ pub(super) async fn dispatch(front: &Front, mut call: Call) -> Result<Response, 
         crate::subresources::answer(state, &resource, &mut call).await
     };
     response.map(|response| with_warnings(response, &call.warnings))
+}
+
+/// Names become parts of store keys: what can't be one part of a path is no name.
+fn check_names(call: &Call) -> Result<(), ApiError> {
+    for (what, text) in [("name", &call.info.name), ("namespace", &call.info.namespace)] {
+        if let Some(why) = names::path_segment(text, false)
+            .first()
+            .filter(|_| !text.is_empty())
+        {
+            return Err(ApiError::bad_request(format!(
+                "{what} parameter invalid: {text:?}: {why}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 async fn main_resource(

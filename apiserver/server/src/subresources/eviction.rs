@@ -2,6 +2,7 @@
 //!
 //! Follows pkg/registry/core/pod/storage/eviction.go (Kubernetes 1.36).
 
+use crate::admission::{self, Operation};
 use crate::cache::Filter;
 use crate::front::{Call, decode_body, value_response};
 use crate::http::Response;
@@ -18,7 +19,7 @@ const MAX_DISRUPTED: usize = 2000;
 pub(super) async fn create(state: &State, pods: &Resource, call: &mut Call) -> Result<Response, ApiError> {
     let options = WriteOptions::from_query(call.query(), WriteKind::Create)?;
     let kind = GroupVersionKind::new("policy", "v1", "Eviction");
-    let eviction = decode_body(&call.content_type(), &call.body, &kind, options.field_validation)?.value;
+    let mut eviction = decode_body(&call.content_type(), &call.body, &kind, options.field_validation)?.value;
     let (namespace, name) = (call.info.namespace.clone(), call.info.name.clone());
     let given = tree::name(&eviction);
     if !given.is_empty() && given != name {
@@ -31,6 +32,10 @@ pub(super) async fn create(state: &State, pods: &Resource, call: &mut Call) -> R
     let mut writer = Writer::of(call, &options);
     writer.dry_run = delete_options.dry_run;
     let pod = fetch(state, pods, &namespace, &name).await?;
+    tree::set(&mut eviction, &["metadata", "name"], name.as_str());
+    tree::set(&mut eviction, &["metadata", "namespace"], namespace.as_str());
+    // A node evicts its own pods only.
+    admission::validate(state, pods, &mut writer, Operation::Create, Some(&eviction), None).await?;
     if !ignores_budget(&pod) {
         spend_budget(state, &pod, &mut writer).await?;
     }

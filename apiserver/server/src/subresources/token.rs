@@ -2,11 +2,12 @@
 //!
 //! Follows pkg/registry/core/serviceaccount/storage/token.go (Kubernetes 1.36).
 
+use crate::admission::{self, Operation};
 use crate::authn::{Claims, ObjectRef, PrivateClaims};
 use crate::front::{Call, value_response};
 use crate::http::Response;
 use crate::state::State;
-use crate::verbs::fetch;
+use crate::verbs::{Writer, fetch};
 use apiserver_core::options::{WriteKind, WriteOptions};
 use apiserver_core::{ApiError, FieldError, FieldPath, GroupVersionKind, Resource, deletion, tree};
 use serde_json::{Value, json};
@@ -29,6 +30,19 @@ pub(super) async fn create(
     let mut request = call.decode_object(&kind, options.field_validation)?;
     let (namespace, name) = (call.info.namespace.clone(), call.info.name.clone());
     let account = fetch(state, accounts, &namespace, &name).await?;
+    tree::set(&mut request, &["metadata", "name"], name.as_str());
+    tree::set(&mut request, &["metadata", "namespace"], namespace.as_str());
+    // A node gets tokens for its own pods only.
+    let mut writer = Writer::of(call, &options);
+    admission::validate(
+        state,
+        accounts,
+        &mut writer,
+        Operation::Create,
+        Some(&request),
+        None,
+    )
+    .await?;
     let seconds = tree::int(&request, &["spec", "expirationSeconds"]).unwrap_or(DEFAULT_SECONDS);
     let path = FieldPath::new("spec.expirationSeconds");
     let mut errors = Vec::new();
@@ -90,8 +104,6 @@ pub(super) async fn create(
     };
     let token = state.tokens.sign(&claims).map_err(ApiError::internal)?;
     let expires = jiff::Timestamp::from_second(now + seconds).map_err(ApiError::internal)?;
-    tree::set(&mut request, &["metadata", "name"], name);
-    tree::set(&mut request, &["metadata", "namespace"], namespace);
     tree::set(&mut request, &["metadata", "creationTimestamp"], call.now_text());
     tree::set(&mut request, &["spec", "expirationSeconds"], seconds);
     tree::set(&mut request, &["spec", "audiences"], audiences);

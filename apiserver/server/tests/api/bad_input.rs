@@ -61,6 +61,10 @@ async fn wrong_requests_are_refused_and_change_nothing() {
         .await;
     assert_eq!(status, StatusCode::NOT_ACCEPTABLE, "{text:?}");
     assert_eq!(client.get("/api/v1/namespaces/default/nonsense").await.0, 404);
+    assert_eq!(
+        client.get("/api/v1/namespaces/default/configmaps/a%2Fb").await.0,
+        400
+    );
     let (code, status) = client.get("/api/v1/namespaces/default/configmaps/absent").await;
     assert_eq!(
         (code, &status["message"]),

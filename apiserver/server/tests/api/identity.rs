@@ -195,4 +195,32 @@ async fn a_node_reads_only_what_its_pods_refer_to() {
         200
     );
     assert_eq!(node.get("/api/v1/secrets").await.0, 403);
+    // Tokens only for its own pods, evictions only of its own pods.
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let (code, status) = node.post(token, json!({"spec": {}})).await;
+    assert_eq!(code, 403, "{status}");
+    assert!(
+        status["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("not bound to a pod")),
+        "{status}"
+    );
+    let uid = admin.get("/api/v1/namespaces/default/pods/p").await.1["metadata"]["uid"].clone();
+    let bound =
+        json!({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": uid}}});
+    node.create(token, bound).await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let elsewhere = json!({"metadata": {"name": "q"},
+        "spec": {"nodeName": "n2", "containers": [{"name": "c", "image": "i"}]}});
+    admin.create(pods, elsewhere).await;
+    let eviction =
+        |name: &str| json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}});
+    assert_eq!(
+        node.post(&format!("{pods}/q/eviction"), eviction("q")).await.0,
+        403
+    );
+    assert_eq!(
+        node.post(&format!("{pods}/p/eviction"), eviction("p")).await.0,
+        201
+    );
 }
