@@ -35,7 +35,7 @@ pub(super) fn config_map(object: &Value) -> ErrorList {
         total += decoded_len(value);
     }
     if total > MAX_SIZE {
-        errors.push(FieldError::too_long(&FieldPath::default(), MAX_SIZE));
+        errors.push(FieldError::too_long(&FieldPath::new("[]"), MAX_SIZE));
     }
     errors
 }
