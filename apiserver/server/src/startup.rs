@@ -5,6 +5,7 @@
 mod endpoints;
 mod ensure;
 mod identity;
+mod local_services;
 mod policy;
 
 use crate::health::Health;
@@ -40,6 +41,7 @@ pub(crate) async fn run(state: Arc<State>, health: Arc<Health>, cancel: Cancella
         loop {
             log("endpoints of default/kubernetes", endpoints::renew(&state).await);
             log("identity lease", identity::renew(&state).await);
+            log("local APIServices", local_services::mark_available(&state).await);
             if Instant::now() >= objects_at {
                 objects_at = Instant::now() + OBJECTS_EVERY;
                 log("start-up objects", objects(&state).await);
