@@ -58,13 +58,13 @@ fn three_members_serve_etcdctl_and_keep_every_write_when_one_is_killed() {
     assert_eq!(succeed(etcdctl(&["get", "leased"])), "");
 
     let mut acknowledged = Vec::new();
-    for number in 0..3 {
-        members[number] = None;
+    for (number, member) in members.iter_mut().enumerate() {
+        *member = None;
         for key in (0..5).map(|n| format!("k{number}-{n}")) {
             assert!(wait(|| put(&key)), "two of three members take no write");
             acknowledged.push(key);
         }
-        members[number] = Some(start(number));
+        *member = Some(start(number));
         assert!(wait(|| put("again")));
     }
     for key in acknowledged {
