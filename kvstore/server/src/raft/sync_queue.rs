@@ -4,6 +4,7 @@ use super::types::TypeConfig;
 use kvstore_storage::{Engine, SyncStyle};
 use openraft::storage::IOFlushed;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 /// Appends that may wait for a sync. openraft pauses long before that: its own queue is smaller.
@@ -12,7 +13,27 @@ const QUEUE: usize = 4096;
 /// Completes appends once they are durable.
 #[derive(Clone)]
 pub struct SyncQueue {
-    sender: mpsc::Sender<IOFlushed<TypeConfig>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// There until the last handle goes.
+    sender: Option<mpsc::Sender<IOFlushed<TypeConfig>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Shared {
+    /// Waits for the thread, at most one sync long: a process that ended with a sync under way would take the
+    /// database's own statics from under it.
+    fn drop(&mut self) {
+        drop(self.sender.take());
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // It ends without a result; a panic has been reported already.
+            let _ended = thread.join();
+        }
+    }
 }
 
 impl SyncQueue {
@@ -20,8 +41,8 @@ impl SyncQueue {
     /// as a task in simulated time otherwise.
     pub fn start(engine: Arc<dyn Engine>) -> std::io::Result<Self> {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
-        match engine.sync_style() {
-            SyncStyle::Thread => {
+        let thread = match engine.sync_style() {
+            SyncStyle::Thread => Some(
                 std::thread::Builder::new()
                     .name("raft-log-sync".to_owned())
                     .spawn(move || {
@@ -29,8 +50,8 @@ impl SyncQueue {
                         while receiver.blocking_recv_many(&mut waiting, QUEUE) > 0 {
                             complete(&*engine, &mut waiting);
                         }
-                    })?;
-            }
+                    })?,
+            ),
             SyncStyle::Simulated(latency) => {
                 tokio::spawn(async move {
                     let mut waiting = Vec::new();
@@ -39,17 +60,23 @@ impl SyncQueue {
                         complete(&*engine, &mut waiting);
                     }
                 });
+                None
             }
-        }
-        Ok(Self { sender })
+        };
+        let shared = Shared {
+            sender: Some(sender),
+            thread,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Tells `flushed` when everything written so far is durable.
     pub async fn push(&self, flushed: IOFlushed<TypeConfig>) -> std::io::Result<()> {
-        self.sender
-            .send(flushed)
-            .await
-            .map_err(|_| std::io::Error::other("the log's sync has stopped"))
+        let stopped = || std::io::Error::other("the log's sync has stopped");
+        let sender = self.shared.sender.as_ref().ok_or_else(stopped)?;
+        sender.send(flushed).await.map_err(|_| stopped())
     }
 }
 

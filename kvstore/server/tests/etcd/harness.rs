@@ -76,9 +76,12 @@ impl Node {
 }
 
 impl Drop for Node {
+    /// Waits until its database is closed: the test's process may end right after. On a thread of its own,
+    /// because a test may drop it where blocking isn't allowed.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            let ending = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(10)));
+            ending.join().expect("a runtime shuts down");
         }
     }
 }
