@@ -101,7 +101,7 @@ fn docs(root: &Path) -> anyhow::Result<()> {
             // Readers of these docs read the code too: links to private items are welcome.
             .env(
                 "RUSTDOCFLAGS",
-                "--deny warnings --allow rustdoc::private_intra_doc_links",
+                "--cfg tokio_unstable --deny warnings --allow rustdoc::private_intra_doc_links",
             ),
     )
 }
