@@ -30,6 +30,15 @@ pub struct PeerTls {
     pub client: ClientTls,
 }
 
+/// Where a member answers plain HTTP only: metrics and health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricsListener {
+    /// `host:port`.
+    pub address: String,
+    /// Whether with the clients' TLS; ignored without [`MemberConfig::client_tls`].
+    pub tls: bool,
+}
+
 /// A member's configuration.
 #[derive(Clone)]
 pub struct MemberConfig {
@@ -42,6 +51,14 @@ pub struct MemberConfig {
     /// URLs under which clients reach this member, as in `member list`.
     pub client_advertise: Vec<String>,
     pub client_tls: Option<ServerTls>,
+    /// Further listeners for `/metrics` and the health checks; the client listeners answer them too.
+    pub metrics_listen: Vec<MetricsListener>,
+    /// Whether clients may speak JSON under `/v3/` (etcd `--enable-grpc-gateway`).
+    pub enable_grpc_gateway: bool,
+    /// Origins that browsers may call from; `*` is any (etcd `--cors`).
+    pub cors: Vec<String>,
+    /// Values of `Host` that plain HTTP without TLS is answered for; `*` is any (etcd `--host-whitelist`).
+    pub host_whitelist: Vec<String>,
     /// `host:port` to serve members on; not listened on by a cluster of one without it.
     pub peer_listen: Option<String>,
     pub peer_tls: Option<PeerTls>,
@@ -73,6 +90,10 @@ impl MemberConfig {
             client_listen: vec![client_listen.to_owned()],
             client_advertise: vec![format!("http://{client_listen}")],
             client_tls: None,
+            metrics_listen: Vec::new(),
+            enable_grpc_gateway: true,
+            cors: vec!["*".to_owned()],
+            host_whitelist: vec!["*".to_owned()],
             peer_listen: None,
             peer_tls: None,
             initial_cluster: vec![ClusterPeer {
