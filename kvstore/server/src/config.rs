@@ -78,6 +78,15 @@ pub struct MemberConfig {
     pub max_request_bytes: usize,
     /// How often an idle watcher that asked for it hears of the revision.
     pub progress_interval: Duration,
+    /// What tokens clients are given: `simple`, or `jwt,sign-method=…,priv-key=…,pub-key=…,ttl=…` as etcd's
+    /// `--auth-token`; empty for none.
+    pub auth_token: String,
+    /// How long a simple token lives after its last use.
+    pub auth_token_ttl: Duration,
+    /// Strength of the hashes of passwords, 4 to 31; others mean the default.
+    pub bcrypt_cost: u32,
+    /// Clients without a token are who their certificate's common name says.
+    pub client_cert_auth: bool,
 }
 
 impl MemberConfig {
@@ -107,6 +116,10 @@ impl MemberConfig {
             max_txn_ops: 128,
             max_request_bytes: 3 << 19,
             progress_interval: Duration::from_secs(600),
+            auth_token: "simple".to_owned(),
+            auth_token_ttl: Duration::from_secs(300),
+            bcrypt_cost: 10,
+            client_cert_auth: false,
         }
     }
 
