@@ -1,5 +1,9 @@
 //! What a member needs to know before it starts.
 
+mod upkeep;
+
+pub use upkeep::{AutoCompaction, CompactionPace, CorruptCheck};
+
 use kvstore_storage::{MemoryDisk, RocksOptions};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,6 +91,13 @@ pub struct MemberConfig {
     pub bcrypt_cost: u32,
     /// Clients without a token are who their certificate's common name says.
     pub client_cert_auth: bool,
+    /// Bytes of kept versions from which on the store takes no more of them (etcd
+    /// `--quota-backend-bytes`); 0: no bound. Off by default: nothing here degrades at a certain size, as
+    /// etcd's database file does.
+    pub quota_bytes: u64,
+    pub auto_compaction: AutoCompaction,
+    pub compaction_pace: CompactionPace,
+    pub corrupt_check: CorruptCheck,
 }
 
 impl MemberConfig {
@@ -120,6 +131,10 @@ impl MemberConfig {
             auth_token_ttl: Duration::from_secs(300),
             bcrypt_cost: 10,
             client_cert_auth: false,
+            quota_bytes: 0,
+            auto_compaction: AutoCompaction::Off,
+            compaction_pace: CompactionPace::default(),
+            corrupt_check: CorruptCheck::default(),
         }
     }
 

@@ -30,6 +30,9 @@ mod status;
 mod store;
 mod watch;
 
-pub use config::{ClusterPeer, DataDir, MemberConfig, MetricsListener, PeerTls};
+pub use config::{
+    AutoCompaction, ClusterPeer, CompactionPace, CorruptCheck, DataDir, MemberConfig, MetricsListener,
+    PeerTls,
+};
 pub use identity::{cluster_id, member_id};
 pub use member::{Member, MemberError};
