@@ -21,10 +21,7 @@ const SYNC: Duration = Duration::from_millis(1);
 pub(crate) async fn store(name: &str, disk: MemoryDisk, env: Env) -> Outcome {
     let initial_cluster = STORES
         .iter()
-        .map(|name| ClusterPeer {
-            name: (*name).to_owned(),
-            peer_address: format!("{name}:2380"),
-        })
+        .map(|name| ClusterPeer::new(*name, format!("http://{name}:2380")))
         .collect();
     let config = MemberConfig {
         peer_listen: Some(format!("{name}:2380")),

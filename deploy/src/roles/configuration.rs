@@ -98,10 +98,7 @@ pub fn member(options: &Kvstore) -> anyhow::Result<MemberConfig> {
         let (name, address) = member
             .split_once('=')
             .with_context(|| format!("--member {member}: not name=host:port"))?;
-        initial_cluster.push(ClusterPeer {
-            name: name.to_owned(),
-            peer_address: address.to_owned(),
-        });
+        initial_cluster.push(ClusterPeer::new(name, format!("https://{address}")));
     }
     ensure!(
         initial_cluster.iter().any(|member| member.name == options.name),

@@ -18,12 +18,33 @@ pub enum DataDir {
     Simulated(MemoryDisk, Duration),
 }
 
-/// One voter of the initial cluster.
+/// One member of the initial cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterPeer {
     pub name: String,
-    /// `host:port` of its peer listener.
-    pub peer_address: String,
+    /// Where members reach its peer listener: `http://host:port` or `https://host:port`, in any order.
+    pub peer_urls: Vec<String>,
+}
+
+impl ClusterPeer {
+    /// A member with one peer URL.
+    pub fn new(name: impl Into<String>, peer_url: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            peer_urls: vec![peer_url.into()],
+        }
+    }
+}
+
+/// Whether the initial cluster is yet to be made (etcd `--initial-cluster-state`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InitialState {
+    /// All of the initial cluster start it together. A member whose folder was lost finds its cluster
+    /// running, and joins it again.
+    #[default]
+    New,
+    /// The cluster runs already, and has been told to add this member.
+    Existing,
 }
 
 /// Mutual TLS between members.
@@ -46,7 +67,7 @@ pub struct MetricsListener {
 /// A member's configuration.
 #[derive(Clone)]
 pub struct MemberConfig {
-    /// Unique in the cluster; the member's id follows from it and the token.
+    /// How `member list` calls this member; finds it in the initial cluster.
     pub name: String,
     pub cluster_token: String,
     pub data_dir: DataDir,
@@ -66,9 +87,20 @@ pub struct MemberConfig {
     /// `host:port` to serve members on; not listened on by a cluster of one without it.
     pub peer_listen: Option<String>,
     pub peer_tls: Option<PeerTls>,
-    /// All voters of the cluster when it is first started, this one included. Later only the addresses of
-    /// members still there are read from it.
+    /// URLs under which members reach this one (etcd `--initial-advertise-peer-urls`); empty: those that the
+    /// initial cluster gives it.
+    pub peer_advertise: Vec<String>,
+    /// All members of the cluster that this one starts or joins, this one included. Not looked at any more
+    /// once the data folder holds a member.
     pub initial_cluster: Vec<ClusterPeer>,
+    pub initial_state: InitialState,
+    /// Makes this member the only one of its cluster, with the data that it has: the way back when most
+    /// members are lost for good. For one start only.
+    pub force_new_cluster: bool,
+    /// Whether changes of the membership are refused that would put the quorum at risk.
+    pub strict_reconfig: bool,
+    /// Learners that the cluster may have at once.
+    pub max_learners: usize,
     pub heartbeat: Duration,
     /// A leader's lease lasts `election_max` after its last sign of life; then an election starts after a
     /// random time in this range. So a dead leader is replaced in the sum of both.
@@ -116,10 +148,15 @@ impl MemberConfig {
             host_whitelist: vec!["*".to_owned()],
             peer_listen: None,
             peer_tls: None,
+            peer_advertise: Vec::new(),
             initial_cluster: vec![ClusterPeer {
                 name: name.to_owned(),
-                peer_address: String::new(),
+                peer_urls: Vec::new(),
             }],
+            initial_state: InitialState::New,
+            force_new_cluster: false,
+            strict_reconfig: true,
+            max_learners: 1,
             heartbeat: Duration::from_millis(50),
             election_min: Duration::from_millis(125),
             election_max: Duration::from_millis(250),

@@ -1,18 +1,32 @@
-//! Ids of members and clusters: derived, so that members agree on them without asking.
+//! Ids of members and clusters: derived, so that the members of a new cluster agree on them without asking.
+//!
+//! As in etcd (`server/etcdserver/api/membership`, `computeMemberID` and `genID`) a member's id follows from
+//! its peer URLs and the token, the cluster's from those of its first members; the hash is another one.
 
 use crate::config::ClusterPeer;
 use sha2::{Digest as _, Sha256};
 
-/// The id of the member called `name`. It doesn't depend on addresses, which may change.
-pub fn member_id(cluster_token: &str, name: &str) -> u64 {
-    hash(&[cluster_token.as_bytes(), b"/member/", name.as_bytes()])
+/// The id of a member of a new cluster. Its name counts only if it has no peer URL.
+pub fn member_id(cluster_token: &str, peer: &ClusterPeer) -> u64 {
+    let mut urls = peer.peer_urls.clone();
+    urls.sort_unstable();
+    let of = if urls.is_empty() {
+        peer.name.clone()
+    } else {
+        urls.concat()
+    };
+    hash(&[of.as_bytes(), cluster_token.as_bytes()])
 }
 
-/// The id of a cluster that started with these members.
+/// The id of a cluster that starts with these members.
 pub fn cluster_id(cluster_token: &str, initial: &[ClusterPeer]) -> u64 {
-    let mut names: Vec<&str> = initial.iter().map(|peer| peer.name.as_str()).collect();
-    names.sort_unstable();
-    hash(&[cluster_token.as_bytes(), b"/cluster/", names.join(",").as_bytes()])
+    let mut ids: Vec<u64> = initial
+        .iter()
+        .map(|peer| member_id(cluster_token, peer))
+        .collect();
+    ids.sort_unstable();
+    let bytes: Vec<u8> = ids.into_iter().flat_map(u64::to_be_bytes).collect();
+    hash(&[&bytes])
 }
 
 /// The first eight bytes of a SHA-256; never zero, which etcd takes for "none".

@@ -31,8 +31,8 @@ mod store;
 mod watch;
 
 pub use config::{
-    AutoCompaction, ClusterPeer, CompactionPace, CorruptCheck, DataDir, MemberConfig, MetricsListener,
-    PeerTls,
+    AutoCompaction, ClusterPeer, CompactionPace, CorruptCheck, DataDir, InitialState, MemberConfig,
+    MetricsListener, PeerTls,
 };
 pub use identity::{cluster_id, member_id};
 pub use member::{Member, MemberError};

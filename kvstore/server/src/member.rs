@@ -8,7 +8,7 @@ use crate::grpc_server::{self, Router};
 use crate::http::HttpEndpoints;
 use crate::identity::{cluster_id, member_id};
 use crate::leadership;
-use crate::peers::{MAX_PEER_MESSAGE, Peers};
+use crate::peers::{MAX_PEER_MESSAGE, Peers, address_of};
 use crate::raft::{LogStore, PeerNode, Raft, RaftNetwork, RaftService, Runtime, StateMachine, SyncQueue};
 use crate::read_barrier::ReadBarrier;
 use crate::services::{
@@ -93,7 +93,11 @@ impl Member {
             DataDir::Directory(path, options) => Arc::new(RocksEngine::open(path, *options)?),
             DataDir::Simulated(disk, latency) => Arc::new(disk.open(*latency)),
         };
-        let id = member_id(&config.cluster_token, &config.name);
+        let id = config
+            .initial_cluster
+            .iter()
+            .find(|peer| peer.name == config.name)
+            .map_or(0, |peer| member_id(&config.cluster_token, peer));
         Ok(Self {
             store: Arc::new(Store::open(engine)?),
             config,
@@ -260,15 +264,18 @@ impl Member {
             .initial_cluster
             .iter()
             .map(|peer| {
+                let address = peer.peer_urls.first().map_or("", |url| address_of(url));
                 let node = PeerNode {
                     name: peer.name.clone(),
-                    peer_address: peer.peer_address.clone(),
+                    peer_address: address.to_owned(),
                 };
-                (member_id(&self.config.cluster_token, &peer.name), node)
+                (member_id(&self.config.cluster_token, peer), node)
             })
             .collect();
         if members.len() < self.config.initial_cluster.len() {
-            return Err(MemberError::Config("two members have the same name".to_owned()));
+            return Err(MemberError::Config(
+                "two members have the same peer URLs".to_owned(),
+            ));
         }
         match raft.initialize(members).await {
             // Not allowed: there is a log already, from this boot's peers or from an earlier boot.

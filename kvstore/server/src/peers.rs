@@ -29,8 +29,9 @@ impl Peers {
             .initial_cluster
             .iter()
             .map(|peer| {
-                let id = member_id(&config.cluster_token, &peer.name);
-                (id, peer.peer_address.clone())
+                let id = member_id(&config.cluster_token, peer);
+                let address = peer.peer_urls.first().map_or("", |url| address_of(url));
+                (id, address.to_owned())
             })
             .collect();
         Self {
@@ -71,4 +72,9 @@ impl Peers {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
     }
+}
+
+/// `host:port` of a peer URL.
+pub fn address_of(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, address)| address)
 }

@@ -28,10 +28,9 @@ const SYNC: Duration = Duration::from_millis(2);
 type Acknowledged = Arc<Mutex<BTreeMap<String, String>>>;
 
 fn config(name: &str, disk: &MemoryDisk) -> MemberConfig {
-    let peers = NAMES.iter().map(|name| ClusterPeer {
-        name: (*name).to_owned(),
-        peer_address: format!("{name}:2380"),
-    });
+    let peers = NAMES
+        .iter()
+        .map(|name| ClusterPeer::new(*name, format!("http://{name}:2380")));
     MemberConfig {
         peer_listen: Some(format!("{name}:2380")),
         initial_cluster: peers.collect(),

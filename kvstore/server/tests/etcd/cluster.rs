@@ -21,10 +21,7 @@ impl Cluster {
         let names = ["one", "two", "three"];
         let peers: Vec<ClusterPeer> = names
             .iter()
-            .map(|name| ClusterPeer {
-                name: (*name).to_owned(),
-                peer_address: free_address(),
-            })
+            .map(|name| ClusterPeer::new(*name, format!("https://{}", free_address())))
             .collect();
         let authority = CertificateAuthority::generate("store peers", SystemClock.now()).unwrap();
         let configs: Vec<MemberConfig> = peers
@@ -40,7 +37,7 @@ impl Cluster {
                 let identity = authority.issue(&request, SystemClock.now()).unwrap();
                 let data = DataDir::Directory(folder.path().join(&peer.name), RocksOptions::default());
                 MemberConfig {
-                    peer_listen: Some(peer.peer_address.clone()),
+                    peer_listen: Some(peer.peer_urls[0].trim_start_matches("https://").to_owned()),
                     peer_tls: Some(PeerTls {
                         server: ServerTls::new(&identity, Some(authority.cert_pem()), true).unwrap(),
                         client: ClientTls::new(authority.cert_pem(), Some(&identity)).unwrap(),
@@ -63,7 +60,8 @@ impl Cluster {
     }
 
     fn id(&self, member: usize) -> u64 {
-        member_id(&self.configs[member].cluster_token, &self.configs[member].name)
+        let config = &self.configs[member];
+        member_id(&config.cluster_token, &config.initial_cluster[member])
     }
 
     fn restart(&mut self, member: usize) {
