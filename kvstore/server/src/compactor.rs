@@ -19,9 +19,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub async fn run(store: Arc<Store>, cancel: CancellationToken) -> Result<(), StorageError> {
     loop {
         let step = compaction_step(&*store.view(), STEP_EVENTS)?;
-        if !step.batch.is_empty() {
-            store.engine().write(&step.batch)?;
-        }
+        store.write_local(&step.batch)?;
         tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(()),

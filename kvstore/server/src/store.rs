@@ -1,13 +1,14 @@
 //! The state machine of one member: the engine, the leases' clock and the watchers, moved on together.
 
+use crate::applied_index::AppliedIndex;
 use crate::applied_state;
 use crate::lessor::Lessor;
 use crate::watch::{Published, WatchHub};
-use kvstore_core::{Applied, Command, Meta, Overlay, Read, Refusal, Response, apply};
-use kvstore_storage::{Engine, StateDump, StorageError, install_state};
+use kvstore_core::{Applied, Batch, Command, Meta, Overlay, Refusal, Response, apply};
+use kvstore_storage::{Engine, StateCache, StateDump, StateView, StorageError, install_state};
 use proto::raftpb;
 use std::sync::Arc;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// What a command came to: etcd's answer, or etcd's error.
 pub type Reply = Result<Response, Refusal>;
@@ -21,11 +22,11 @@ pub enum Committed {
 
 /// The replicated state of a member, and who listens to it. Written to by one task, the state machine's.
 pub struct Store {
-    engine: Arc<dyn Engine>,
+    state: StateCache,
     pub hub: WatchHub,
     pub lessor: Lessor,
     /// The index of the last entry applied.
-    applied: watch::Sender<u64>,
+    pub applied: AppliedIndex,
     /// There is something to remove from disk.
     pub compaction_wanted: Notify,
 }
@@ -36,30 +37,33 @@ impl Store {
     /// # Errors
     /// When it can't be read.
     pub fn open(engine: Arc<dyn Engine>) -> Result<Self, StorageError> {
-        let (meta, applied) = {
-            let view = engine.view();
-            (Meta::read(&*view)?, applied_state::read(&*view)?)
-        };
+        let state = StateCache::open(engine)?;
+        let view = state.view();
+        let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);
         Ok(Self {
-            engine,
+            state,
             hub: WatchHub::new(meta.revision),
             lessor: Lessor::default(),
-            applied: watch::Sender::new(applied.log_id.unwrap_or_default().index),
+            applied: AppliedIndex::new(applied.log_id.unwrap_or_default().index),
             compaction_wanted: Notify::new(),
         })
     }
 
     pub fn engine(&self) -> &Arc<dyn Engine> {
-        &self.engine
+        self.state.engine()
     }
 
-    pub fn view(&self) -> Box<dyn Read + '_> {
-        self.engine.view()
+    /// The state as it is now, for as long as it is held.
+    pub fn view(&self) -> Arc<StateView> {
+        self.state.view()
     }
 
-    /// The index of the last entry applied, now and as it grows.
-    pub fn applied(&self) -> watch::Receiver<u64> {
-        self.applied.subscribe()
+    /// Writes what concerns this member alone, like the removal of what is compacted.
+    ///
+    /// # Errors
+    /// When the disk fails; the member must stop then.
+    pub fn write_local(&self, batch: &Batch) -> Result<(), StorageError> {
+        self.state.write(batch)
     }
 
     /// Applies committed entries in one batch; gives a reply for each. When it returns, the state is
@@ -71,7 +75,7 @@ impl Store {
         let Some(last) = entries.last().map(|(id, _)| *id) else {
             return Ok(Vec::new());
         };
-        let view = self.engine.view();
+        let view = self.view();
         let mut state = Overlay::new(&*view);
         let mut progress = applied_state::read(&*view)?;
         let mut replies = Vec::with_capacity(entries.len());
@@ -113,7 +117,7 @@ impl Store {
         applied_state::write(&mut state, &progress);
         let batch = state.into_batch();
         drop(view);
-        self.engine.write(&batch)?;
+        self.state.write(&batch)?;
         // The order matters: who is told of a write must be able to read it, and who is told that a
         // command is applied must have been told of its events.
         self.hub.publish(published);
@@ -126,7 +130,7 @@ impl Store {
         if compacted {
             self.compaction_wanted.notify_one();
         }
-        self.applied.send_replace(last.index);
+        self.applied.advance(last.index);
         Ok(replies)
     }
 
@@ -135,14 +139,11 @@ impl Store {
     /// # Errors
     /// When the disk fails; the member must stop.
     pub fn install(&self, dump: StateDump) -> Result<(), StorageError> {
-        install_state(&*self.engine, dump)?;
-        let (meta, applied) = {
-            let view = self.engine.view();
-            (Meta::read(&*view)?, applied_state::read(&*view)?)
-        };
+        self.state.replace(|engine| install_state(engine, dump))?;
+        let view = self.view();
+        let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);
         self.hub.jump(meta.revision);
-        self.applied
-            .send_replace(applied.log_id.unwrap_or_default().index);
+        self.applied.advance(applied.log_id.unwrap_or_default().index);
         self.compaction_wanted.notify_one();
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use crate::StorageError;
 use kvstore_core::{Batch, Read, Space};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How syncs are run.
@@ -13,10 +14,17 @@ pub enum SyncStyle {
     Simulated(Duration),
 }
 
+/// A view that isn't bound to the place where it was taken.
+pub trait SharedRead: Read + Send + Sync {}
+impl<T: Read + Send + Sync> SharedRead for T {}
+
 /// An ordered key-value store with atomic batches and explicit durability.
 pub trait Engine: Send + Sync + 'static {
     /// A consistent view of now; later writes don't show in it. Not to be held across an await.
     fn view(&self) -> Box<dyn Read + '_>;
+
+    /// As [`Engine::view`], for as long as it is wanted, on any thread. The engine stays open while one is held.
+    fn shared_view(self: Arc<Self>) -> Box<dyn SharedRead>;
 
     /// Makes `batch` readable, whole. Durable only after a [`Engine::sync`].
     ///

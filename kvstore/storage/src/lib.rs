@@ -13,10 +13,12 @@ mod memory;
 mod raft_log;
 mod rocks;
 mod state_dump;
+mod state_view;
 
-pub use engine::{Engine, SyncStyle};
+pub use engine::{Engine, SharedRead, SyncStyle};
 pub use error::StorageError;
 pub use memory::{MemoryDisk, MemoryEngine};
 pub use raft_log::{RaftLog, decode_entry, encode_entry};
 pub use rocks::{RocksEngine, RocksOptions};
 pub use state_dump::{StateDump, install_state};
+pub use state_view::{StateCache, StateView};

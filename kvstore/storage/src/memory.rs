@@ -4,16 +4,18 @@
 //! Opening is what a power cut leaves behind: writes after the last sync are gone, except a prefix that
 //! [`MemoryDisk::survive`] may grant (a disk may have written more than it was asked to).
 
-use crate::engine::{Engine, SyncStyle};
+use crate::engine::{Engine, SharedRead, SyncStyle};
 use crate::error::StorageError;
 use bytes::Bytes;
 use kvstore_core::{Batch, Cursor, Read, ReadError, Space};
-use std::collections::BTreeMap;
+use rpds::RedBlackTreeMapSync;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-type Spaces = [Arc<BTreeMap<Bytes, Bytes>>; Space::ALL.len()];
+/// Maps that share their structure: a view is a copy of them.
+type Map = RedBlackTreeMapSync<Bytes, Bytes>;
+type Spaces = [Map; Space::ALL.len()];
 
 /// One write that is not durable yet.
 struct Pending {
@@ -119,6 +121,10 @@ impl Engine for MemoryEngine {
         Box::new(MemoryView(self.disk.lock().current.clone()))
     }
 
+    fn shared_view(self: Arc<Self>) -> Box<dyn SharedRead> {
+        Box::new(MemoryView(self.disk.lock().current.clone()))
+    }
+
     fn write(&self, batch: &Batch) -> Result<(), StorageError> {
         self.replace(&[], batch)
     }
@@ -135,7 +141,6 @@ impl Engine for MemoryEngine {
 
     fn sync(&self) -> Result<(), StorageError> {
         let mut platter = self.writable()?;
-        // Replayed, not copied: a copy would make the next write clone every space it touches.
         for write in std::mem::take(&mut platter.pending) {
             apply(&mut platter.durable, &write.cleared, &write.batch);
         }
@@ -155,14 +160,16 @@ impl Engine for MemoryEngine {
 
 fn apply(spaces: &mut Spaces, cleared: &[Space], batch: &Batch) {
     for space in cleared {
-        spaces[space.number()] = Arc::default();
+        spaces[space.number()] = Map::default();
     }
     for write in &batch.0 {
-        let space = Arc::make_mut(&mut spaces[write.space.number()]);
+        let space = &mut spaces[write.space.number()];
         match &write.value {
-            Some(value) => space.insert(write.key.clone(), value.clone()),
-            None => space.remove(&write.key),
-        };
+            Some(value) => space.insert_mut(write.key.clone(), value.clone()),
+            None => {
+                space.remove_mut(&write.key);
+            }
+        }
     }
 }
 
@@ -182,7 +189,7 @@ impl Read for MemoryView {
 }
 
 struct MemoryCursor<'a> {
-    space: &'a BTreeMap<Bytes, Bytes>,
+    space: &'a Map,
     at: Option<(&'a Bytes, &'a Bytes)>,
 }
 

@@ -3,7 +3,7 @@
 //! One write-ahead log is what gives the order that [`Engine`] promises: a synced raft log entry carries
 //! all state written before it along, and a purge of the log can't outlive the state it relied on.
 
-use crate::engine::{Engine, SyncStyle};
+use crate::engine::{Engine, SharedRead, SyncStyle};
 use crate::error::StorageError;
 use bytes::Bytes;
 use kvstore_core::{Batch, Cursor, FORMAT, Read, ReadError, Space};
@@ -11,8 +11,9 @@ use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
     Options, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
+use self_cell::self_cell;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the format version is kept: in the raft state, which a snapshot does not replace.
 const FORMAT_KEY: &[u8] = b"format";
@@ -124,6 +125,13 @@ impl Engine for RocksEngine {
         })
     }
 
+    fn shared_view(self: Arc<Self>) -> Box<dyn SharedRead> {
+        Box::new(SharedView::new(self, |engine| RocksView {
+            snapshot: engine.db.snapshot(),
+            engine,
+        }))
+    }
+
     fn write(&self, batch: &Batch) -> Result<(), StorageError> {
         self.replace(&[], batch)
     }
@@ -141,8 +149,14 @@ impl Engine for RocksEngine {
                 rest.next();
             }
         }
+        // A batch has its spaces one after the other: each is looked up once.
+        let mut at: Option<(Space, &ColumnFamily)> = None;
         for write in &batch.0 {
-            let family = self.family(write.space)?;
+            let family = match at {
+                Some((space, family)) if space == write.space => family,
+                _ => self.family(write.space)?,
+            };
+            at = Some((write.space, family));
             match &write.value {
                 Some(value) => writes.put_cf(family, &write.key, value),
                 None => writes.delete_cf(family, &write.key),
@@ -208,6 +222,25 @@ fn family_options(space: Space, cache: &Cache, write_buffers: usize) -> Options 
 struct RocksView<'a> {
     snapshot: SnapshotWithThreadMode<'a, DB>,
     engine: &'a RocksEngine,
+}
+
+self_cell! {
+    /// A view and the engine that it is of.
+    struct SharedView {
+        owner: Arc<RocksEngine>,
+        #[covariant]
+        dependent: RocksView,
+    }
+}
+
+impl Read for SharedView {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        self.borrow_dependent().get(space, key)
+    }
+
+    fn cursor(&self, space: Space) -> Box<dyn Cursor + '_> {
+        self.borrow_dependent().cursor(space)
+    }
 }
 
 impl Read for RocksView<'_> {
