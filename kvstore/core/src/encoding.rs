@@ -76,6 +76,12 @@ pub fn parse_history_value(value: &[u8]) -> Result<(Kind, KeyValue), ReadError> 
     Ok((kind, kv))
 }
 
+/// The encoded `mvccpb.KeyValue` of a record of `History`.
+pub fn history_record(value: &[u8]) -> Result<&[u8], ReadError> {
+    Kind::parse(Space::History, value.first().copied())?;
+    Ok(&value[1..])
+}
+
 pub fn parse_kv(space: Space, value: Bytes) -> Result<KeyValue, ReadError> {
     KeyValue::decode(value).map_err(|error| ReadError::corrupt(space, error))
 }

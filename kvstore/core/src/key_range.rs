@@ -3,14 +3,14 @@
 use bytes::Bytes;
 
 /// Keys from `start` on, up to `end`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyRange {
     pub start: Bytes,
     pub end: End,
 }
 
 /// Where a range ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     /// Only `start` itself.
     Single,

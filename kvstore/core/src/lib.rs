@@ -37,7 +37,7 @@ pub use key_range::KeyRange;
 pub use lease::{LeaseRecord, MAX_LEASE_TTL, MIN_LEASE_TTL, effective_ttl, lease, lease_keys, leases};
 pub use meta::{FORMAT, MemberAttributes, Meta, member_attributes};
 pub use overlay::Overlay;
-pub use range::{RangeOutcome, range};
+pub use range::{EncodedRange, RangeOutcome, encoded_range, range};
 pub use read::{Batch, Cursor, Read, ReadError, Space, Write};
 pub use refusal::{Code, Error, Refusal};
 pub use request_check::{check_delete, check_put, check_range, check_txn};

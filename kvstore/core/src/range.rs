@@ -6,7 +6,7 @@ use crate::key_range::KeyRange;
 use crate::meta::Meta;
 use crate::read::{Read, ReadError, Space};
 use crate::refusal::{Error, Refusal};
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 use proto::mvccpb::KeyValue;
@@ -15,6 +15,11 @@ use std::collections::BTreeMap;
 /// A count at an earlier revision is derived from today's by undoing at most this many revisions;
 /// past that, visiting the keys is cheaper than the history.
 const MAX_UNDONE_REVISIONS: i64 = 2_000;
+
+/// The tag of field 2, `kvs`, of an `etcdserverpb.RangeResponse`.
+const KVS_TAG: u8 = 2 << 3 | 2;
+/// Bytes of the tag and the longest length.
+const KV_OVERHEAD: usize = 11;
 
 /// A range answer; `header.revision` is filled, the rest of the header is the server's.
 pub type RangeOutcome = RangeResponse;
@@ -28,6 +33,92 @@ pub fn range(view: &dyn Read, request: &RangeRequest) -> Result<RangeOutcome, Er
     range_at(view, request, meta, meta.revision)
 }
 
+/// The answer to a range whose keys are encoded already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedRange {
+    /// The current revision.
+    pub revision: i64,
+    /// Encoded fields `kvs` of an `etcdserverpb.RangeResponse`, one after the other.
+    pub kvs: BytesMut,
+    pub more: bool,
+    pub count: i64,
+}
+
+/// As [`range`], but copies the stored records into the answer as they are: they are encoded the same way there.
+/// `None` when that isn't possible because they would have to be looked into: sorted, filtered, or cut.
+///
+/// # Errors
+/// As [`range`].
+pub fn encoded_range(view: &dyn Read, request: &RangeRequest) -> Result<Option<EncodedRange>, Error> {
+    let selection = Selection::of(request);
+    if !selection.is_plain() || selection.order != SortOrder::None || request.keys_only || request.count_only
+    {
+        return Ok(None);
+    }
+    let meta = Meta::read(view)?;
+    let current = meta.revision;
+    let revision = readable(request, meta, current)?;
+    let range = KeyRange::new(request.key.clone(), request.range_end.clone());
+    let mut answer = EncodedRange {
+        revision: current,
+        kvs: BytesMut::new(),
+        more: false,
+        count: 0,
+    };
+    if range.is_empty() {
+        return Ok(Some(answer));
+    }
+    let mut taken = 0;
+    let collect = |record: &[u8]| {
+        taken += 1;
+        if taken <= selection.limit {
+            answer.kvs.reserve(record.len() + KV_OVERHEAD);
+            answer.kvs.put_u8(KVS_TAG);
+            prost::encoding::encode_varint(record.len() as u64, &mut answer.kvs);
+            answer.kvs.put_slice(record);
+        }
+        Ok(())
+    };
+    let take = selection.limit.saturating_add(1);
+    if revision == current {
+        live(view, &range, take, collect)?;
+    } else {
+        past(view, &range, revision, take, collect)?;
+    }
+    answer.more = taken > selection.limit;
+    answer.count = if answer.more {
+        count_at(view, &range, revision, current)?
+    } else {
+        i64::try_from(taken).unwrap_or(i64::MAX)
+    };
+    Ok(Some(answer))
+}
+
+/// The revision that `request` reads, if it can be read.
+fn readable(request: &RangeRequest, meta: Meta, current: i64) -> Result<i64, Refusal> {
+    let revision = if request.revision <= 0 {
+        current
+    } else {
+        request.revision
+    };
+    if revision > current {
+        return Err(Refusal::FutureRevision);
+    }
+    if revision < meta.compacted {
+        return Err(Refusal::Compacted);
+    }
+    Ok(revision)
+}
+
+fn count_at(view: &dyn Read, range: &KeyRange, revision: i64, current: i64) -> Result<i64, ReadError> {
+    let count = if revision == current {
+        count::count(view, range)?
+    } else {
+        count_past(view, range, revision, current)?
+    };
+    Ok(i64::try_from(count).unwrap_or(i64::MAX))
+}
+
 /// As [`range`], inside a command whose writes so far have brought the revision to `current`.
 pub fn range_at(
     view: &dyn Read,
@@ -35,17 +126,7 @@ pub fn range_at(
     meta: Meta,
     current: i64,
 ) -> Result<RangeOutcome, Error> {
-    let revision = if request.revision <= 0 {
-        current
-    } else {
-        request.revision
-    };
-    if revision > current {
-        return Err(Refusal::FutureRevision.into());
-    }
-    if revision < meta.compacted {
-        return Err(Refusal::Compacted.into());
-    }
+    let revision = readable(request, meta, current)?;
     let range = KeyRange::new(request.key.clone(), request.range_end.clone());
     let mut response = RangeResponse {
         header: Some(ResponseHeader {
@@ -58,29 +139,29 @@ pub fn range_at(
         return Ok(response);
     }
     let selection = Selection::of(request);
-    let mut kvs = if request.count_only {
-        Vec::new()
-    } else {
+    let mut kvs = Vec::new();
+    if !request.count_only {
         let take = if selection.is_plain() {
             selection.limit.saturating_add(1)
         } else {
             usize::MAX
         };
+        let collect = |record: &[u8]| {
+            kvs.push(encoding::parse_kv(Space::Live, Bytes::copy_from_slice(record))?);
+            Ok(())
+        };
         if revision == current {
-            live(view, &range, take)?
+            live(view, &range, take, collect)?;
         } else {
-            past(view, &range, revision, take)?
+            past(view, &range, revision, take, collect)?;
         }
-    };
+    }
     let complete = !request.count_only && (!selection.is_plain() || kvs.len() <= selection.limit);
-    let count = if complete {
-        kvs.len() as u64
-    } else if revision == current {
-        count::count(view, &range)?
+    response.count = if complete {
+        i64::try_from(kvs.len()).unwrap_or(i64::MAX)
     } else {
-        count_past(view, &range, revision, current)?
+        count_at(view, &range, revision, current)?
     };
-    response.count = i64::try_from(count).unwrap_or(i64::MAX);
     selection.filter(&mut kvs);
     selection.sort(&mut kvs);
     response.more = kvs.len() > selection.limit;
@@ -159,36 +240,47 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// The first `take` live keys of `range`.
-fn live(view: &dyn Read, range: &KeyRange, take: usize) -> Result<Vec<KeyValue>, ReadError> {
+/// Calls `visit` with the encoded `KeyValue`s of the first `take` live keys of `range`.
+fn live(
+    view: &dyn Read,
+    range: &KeyRange,
+    take: usize,
+    mut visit: impl FnMut(&[u8]) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
     if range.is_single() {
-        return view
-            .get(Space::Live, &range.start)?
-            .map(|value| encoding::parse_kv(Space::Live, value))
-            .into_iter()
-            .collect();
+        return match view.get(Space::Live, &range.start)? {
+            Some(record) => visit(&record),
+            None => Ok(()),
+        };
     }
-    let mut found = Vec::new();
     let mut cursor = view.cursor(Space::Live);
     cursor.seek(&range.start)?;
-    while let Some((key, value)) = cursor.entry() {
-        if found.len() == take || range.is_past(key) {
+    let mut taken = 0;
+    while let Some((key, record)) = cursor.entry() {
+        if taken == take || range.is_past(key) {
             break;
         }
-        found.push(encoding::parse_kv(Space::Live, Bytes::copy_from_slice(value))?);
+        visit(record)?;
+        taken += 1;
         cursor.advance()?;
     }
-    Ok(found)
+    Ok(())
 }
 
-/// The first `take` keys of `range` as they were at `revision`.
-fn past(view: &dyn Read, range: &KeyRange, revision: i64, take: usize) -> Result<Vec<KeyValue>, ReadError> {
-    let mut found = Vec::new();
+/// As [`live`], of the keys as they were at `revision`.
+fn past(
+    view: &dyn Read,
+    range: &KeyRange,
+    revision: i64,
+    take: usize,
+    mut visit: impl FnMut(&[u8]) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let mut taken = 0;
     each_past_key(view, range, revision, |position| {
-        found.push(at(view, position)?);
-        Ok(found.len() < take)
-    })?;
-    Ok(found)
+        visit(encoding::history_record(&stored(view, position)?)?)?;
+        taken += 1;
+        Ok(taken < take)
+    })
 }
 
 /// `key` as it was at `revision`, `None` when it did not exist then (or that is compacted away).
@@ -290,8 +382,11 @@ fn count_past(view: &dyn Read, range: &KeyRange, revision: i64, current: i64) ->
 }
 
 fn at(view: &dyn Read, position: Position) -> Result<KeyValue, ReadError> {
-    let record = view
-        .get(Space::History, &encoding::history_key(position))?
-        .ok_or_else(|| ReadError::corrupt(Space::Keys, format!("no history at {position:?}")))?;
-    Ok(encoding::parse_history_value(&record)?.1)
+    Ok(encoding::parse_history_value(&stored(view, position)?)?.1)
+}
+
+/// The record of history at `position`, which the key's versions have named.
+fn stored(view: &dyn Read, position: Position) -> Result<Bytes, ReadError> {
+    view.get(Space::History, &encoding::history_key(position))?
+        .ok_or_else(|| ReadError::corrupt(Space::Keys, format!("no history at {position:?}")))
 }
