@@ -1,10 +1,12 @@
 //! What the services ask of raft: propose a command, find a safe place to read, who leads.
 
+use crate::forwarder::{Forwarder, Target};
 use crate::peers::Peers;
 use crate::raft::{CommandBytes, PeerNode, Raft, Runtime, TypeConfig};
 use crate::status;
 use crate::store::{Reply, Store};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use kvstore_core::{Command, Response};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
@@ -45,6 +47,7 @@ pub struct Consensus {
     pub cluster_id: u64,
     raft: Raft,
     peers: Peers,
+    forwarder: Forwarder,
     store: Arc<Store>,
     random: Random,
     timeout: Duration,
@@ -62,6 +65,7 @@ impl Consensus {
         Self {
             id,
             cluster_id,
+            forwarder: Forwarder::new(raft.clone(), peers.clone(), Arc::clone(&store)),
             raft,
             peers,
             store,
@@ -196,6 +200,45 @@ impl Consensus {
         .await
     }
 
+    /// Proposes all of `commands` at once, only if this member leads; gives an answer for each.
+    ///
+    /// # Errors
+    /// `FailedPrecondition`: this member doesn't lead, and nothing was done.
+    pub async fn propose_many_as_leader(
+        &self,
+        commands: Vec<Bytes>,
+    ) -> Result<Vec<Result<(Reply, u64), Status>>, Status> {
+        self.within(async {
+            loop {
+                let data = commands.iter().cloned().map(CommandBytes);
+                let write = self.raft.client_write_many(data);
+                let mut results = self.seeded(write).await.map_err(|_| status::stopped())?;
+                let mut answers = Vec::with_capacity(commands.len());
+                // All of them are written, or none is.
+                let mut written = true;
+                while let Some(result) = results.next().await {
+                    match result.map_err(|_| status::stopped())? {
+                        Ok(done) => answers.push(Ok((done.response, done.log_id.index))),
+                        Err(ClientWriteError::ForwardToLeader(_)) => {
+                            written = false;
+                            break;
+                        }
+                        Err(_) => answers.push(Err(status::leader_changed())),
+                    }
+                }
+                if written {
+                    return Ok(answers);
+                }
+                // One that has just been elected refuses until its first quorum answer.
+                if !self.view().is_leader {
+                    return Err(status::not_leader());
+                }
+                tokio::time::sleep(LEADER_RETRY).await;
+            }
+        })
+        .await
+    }
+
     async fn propose_here(&self, bytes: Bytes) -> Result<(Reply, u64), Elsewhere> {
         let write = self.raft.client_write(CommandBytes(bytes));
         match self.seeded(write).await {
@@ -220,19 +263,15 @@ impl Consensus {
         command: &Command,
         bytes: Bytes,
     ) -> Result<Option<Reply>, Status> {
-        let mut leader = self.peers.leader(id, &node.peer_address);
-        let answer = match leader.propose(raftpb::ProposeRequest { command: bytes }).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) if status.code() == Code::FailedPrecondition => return Ok(None),
-            Err(status) => {
-                tracing::debug!(%status, "forwarding a proposal");
-                self.peers.reconnect(id);
-                // It may have arrived: whether it counts is unknown.
-                return Err(status::connection_lost());
-            }
+        let to = Target {
+            id,
+            address: node.peer_address.clone(),
         };
-        // The client may read from this member next and expects to find its write.
-        self.wait_applied(answer.index).await?;
+        let answer = match self.forwarder.propose(to, bytes).await {
+            Ok(answer) => answer,
+            Err(status) if status.code() == Code::FailedPrecondition => return Ok(None),
+            Err(status) => return Err(status),
+        };
         crate::services::decode_reply(command, answer).map(Some)
     }
 
@@ -253,7 +292,7 @@ impl Consensus {
                     match leader.read_index(raftpb::ReadIndexRequest {}).await {
                         Ok(answer) => {
                             let index = answer.into_inner().index;
-                            self.wait_applied(index).await?;
+                            self.store.applied.wait(index).await;
                             return Ok(index);
                         }
                         // Reads are free to be tried again.
@@ -283,7 +322,7 @@ impl Consensus {
         match self.seeded(linearizer).await {
             Ok(linearizer) => {
                 let index = linearizer.read_log_id().index();
-                self.wait_applied(index).await.map_err(Elsewhere::Failed)?;
+                self.store.applied.wait(index).await;
                 Ok(index)
             }
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
@@ -293,14 +332,6 @@ impl Consensus {
                 Err(Elsewhere::Leader(None))
             }
             Err(RaftError::Fatal(_)) => Err(Elsewhere::Failed(status::stopped())),
-        }
-    }
-
-    async fn wait_applied(&self, index: u64) -> Result<(), Status> {
-        let mut applied = self.store.applied();
-        match applied.wait_for(|applied| *applied >= index).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(status::stopped()),
         }
     }
 

@@ -151,7 +151,7 @@ impl HttpEndpoints {
         let leader = self.shared.consensus.view();
         let revision = self.shared.store.hub.revision();
         let size = self.shared.store.engine().size();
-        let applied = *self.shared.store.applied().borrow();
+        let applied = self.shared.store.applied.get();
         let (watchers, streams) = self.shared.store.hub.sizes();
         let gauges = [
             ("etcd_server_has_leader", u64::from(leader.leader.is_some())),

@@ -2,8 +2,8 @@
 
 use super::{Shared, encode_reply, lease};
 use proto::raftpb::{
-    LeaseRemainingRequest, LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse, ProposeRequest,
-    ProposeResponse, ReadIndexRequest, ReadIndexResponse, leader_server,
+    LeaseRemainingRequest, LeaseRemainingResponse, LeaseRenewRequest, LeaseRenewResponse, ProposeManyRequest,
+    ProposeManyResponse, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse, leader_server,
 };
 use tonic::{Request, Response, Status};
 
@@ -25,6 +25,25 @@ impl leader_server::Leader for LeaderService {
         let command = request.into_inner().command;
         let (reply, index) = self.shared.consensus.propose_as_leader(command).await?;
         Ok(Response::new(encode_reply(reply, index)))
+    }
+
+    async fn propose_many(
+        &self,
+        request: Request<ProposeManyRequest>,
+    ) -> Result<Response<ProposeManyResponse>, Status> {
+        let commands = request.into_inner().commands;
+        let answers = self.shared.consensus.propose_many_as_leader(commands).await?;
+        let answers = answers.into_iter().map(|answer| match answer {
+            Ok((reply, index)) => encode_reply(reply, index),
+            Err(status) => ProposeResponse {
+                code: status.code() as i32,
+                message: status.message().to_owned(),
+                ..ProposeResponse::default()
+            },
+        });
+        Ok(Response::new(ProposeManyResponse {
+            answers: answers.collect(),
+        }))
     }
 
     async fn read_index(

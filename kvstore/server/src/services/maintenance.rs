@@ -76,7 +76,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
             leader: leader.leader.unwrap_or(0),
             raft_index: leader.committed_index,
             raft_term: leader.term,
-            raft_applied_index: *self.shared.store.applied().borrow(),
+            raft_applied_index: self.shared.store.applied.get(),
             errors,
             db_size_in_use: size,
             is_learner: !self.shared.consensus.is_voter(self.shared.consensus.id),

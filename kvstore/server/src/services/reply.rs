@@ -28,6 +28,7 @@ pub fn encode_reply(reply: Reply, index: u64) -> ProposeResponse {
         refusal,
         response: response.into(),
         index,
+        ..ProposeResponse::default()
     }
 }
 
