@@ -2,6 +2,7 @@
 //! [`crate::consensus`].
 
 mod convert;
+mod log_cache;
 mod log_store;
 mod network;
 mod service;

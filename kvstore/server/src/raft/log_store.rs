@@ -1,6 +1,7 @@
 //! openraft's log storage over our raft log.
 
 use super::convert::{entry_in, entry_out, log_id_in, log_id_out, vote_in, vote_out};
+use super::log_cache::LogCache;
 use super::sync_queue::SyncQueue;
 use super::types::TypeConfig;
 use kvstore_storage::RaftLog;
@@ -10,6 +11,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of entries handed to one replication message; one entry may exceed it.
 const MAX_READ_BYTES: usize = 4 << 20;
@@ -18,12 +20,36 @@ const MAX_READ_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct LogStore {
     log: RaftLog,
+    recent: Arc<Mutex<LogCache>>,
     syncs: SyncQueue,
 }
 
 impl LogStore {
     pub fn new(log: RaftLog, syncs: SyncQueue) -> Self {
-        Self { log, syncs }
+        Self {
+            log,
+            recent: Arc::default(),
+            syncs,
+        }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, LogCache> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, entries: Vec<EntryOf<TypeConfig>>) {
+        let mut recent = self.recent();
+        for entry in entries {
+            recent.push(entry);
+        }
+    }
+
+    fn read(&self, start: u64, end: u64, max_bytes: usize) -> Result<Vec<EntryOf<TypeConfig>>, io::Error> {
+        if let Some(found) = self.recent().read(start, end, max_bytes) {
+            return Ok(found);
+        }
+        let entries = self.log.read(start, end, max_bytes)?;
+        Ok(entries.into_iter().map(entry_in).collect())
     }
 }
 
@@ -42,8 +68,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        let entries = self.log.read(start, end, usize::MAX)?;
-        Ok(entries.into_iter().map(entry_in).collect())
+        self.read(start, end, usize::MAX)
     }
 
     async fn limited_get_log_entries(
@@ -51,8 +76,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<EntryOf<TypeConfig>>, io::Error> {
-        let entries = self.log.read(start, end, MAX_READ_BYTES)?;
-        Ok(entries.into_iter().map(entry_in).collect())
+        self.read(start, end, MAX_READ_BYTES)
     }
 
     async fn read_vote(&mut self) -> Result<Option<VoteOf<TypeConfig>>, io::Error> {
@@ -85,16 +109,20 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = EntryOf<TypeConfig>> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.log
-            .append(entries.into_iter().map(|entry| entry_out(&entry)))?;
+        let entries: Vec<_> = entries.into_iter().collect();
+        self.log.append(entries.iter().map(entry_out))?;
+        self.remember(entries);
         self.syncs.push(callback).await
     }
 
     async fn truncate_after(&mut self, last: Option<LogIdOf<TypeConfig>>) -> Result<(), io::Error> {
-        Ok(self.log.truncate_after(last.map(|id| id.index))?)
+        let index = last.map(|id| id.index);
+        self.recent().truncate_after(index);
+        Ok(self.log.truncate_after(index)?)
     }
 
     async fn purge(&mut self, id: LogIdOf<TypeConfig>) -> Result<(), io::Error> {
+        self.recent().purge(id.index);
         Ok(self.log.purge(log_id_out(&id))?)
     }
 }
