@@ -33,6 +33,8 @@ type Route = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 #[derive(Clone, Default)]
 pub struct Router {
     routes: BTreeMap<&'static str, Route>,
+    /// By whole path; they come before the services.
+    methods: BTreeMap<&'static str, Route>,
     http: Option<HttpEndpoints>,
 }
 
@@ -44,6 +46,17 @@ impl Router {
         S::Future: Send + 'static,
     {
         self.routes.insert(S::NAME, BoxCloneSyncService::new(service));
+        self
+    }
+
+    /// Serves one method apart from its service.
+    pub fn with_method<S>(mut self, path: &'static str, method: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        self.methods.insert(path, BoxCloneSyncService::new(method));
         self
     }
 
@@ -59,7 +72,8 @@ impl Router {
     ) -> Result<Response<Body>, Infallible> {
         let request = request.map(Body::new);
         let name = request.uri().path().split('/').nth(1).unwrap_or_default();
-        match self.routes.get(name) {
+        let method = self.methods.get(request.uri().path());
+        match method.or_else(|| self.routes.get(name)) {
             Some(route) => route.clone().oneshot(request).await,
             None if is_grpc(&request) => {
                 Ok(Status::unimplemented(format!("unknown service {name}")).into_http())

@@ -11,11 +11,13 @@ compile_error!(
     "build with --cfg tokio_unstable (see .cargo/config.toml): a simulation is not repeatable without it"
 );
 
+mod applied_index;
 mod applied_state;
 mod compactor;
 mod config;
 mod consensus;
 mod duties;
+mod forwarder;
 mod grpc_server;
 mod http;
 mod identity;

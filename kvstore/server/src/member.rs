@@ -12,8 +12,8 @@ use crate::peers::{MAX_PEER_MESSAGE, Peers, address_of};
 use crate::raft::{LogStore, PeerNode, Raft, RaftNetwork, RaftService, Runtime, StateMachine, SyncQueue};
 use crate::read_barrier::ReadBarrier;
 use crate::services::{
-    AuthService, ClusterService, KvService, LeaderService, LeaseService, MaintenanceService, Shared,
-    WatchService,
+    AuthService, ClusterService, KvService, LeaderService, LeaseService, MaintenanceService, RANGE_PATH,
+    RangeMethod, Shared, WATCH_PATH, WatchMethod,
 };
 use crate::store::Store;
 use kvstore_storage::{Engine, RaftLog, RocksEngine, StorageError};
@@ -24,7 +24,6 @@ use proto::etcdserverpb::cluster_server::ClusterServer;
 use proto::etcdserverpb::kv_server::KvServer;
 use proto::etcdserverpb::lease_server::LeaseServer;
 use proto::etcdserverpb::maintenance_server::MaintenanceServer;
-use proto::etcdserverpb::watch_server::WatchServer;
 use proto::raftpb::leader_server::LeaderServer;
 use proto::raftpb::raft_server::RaftServer;
 use std::collections::BTreeMap;
@@ -315,7 +314,8 @@ impl Member {
             let http = HttpEndpoints::new(shared.clone());
             let router = Router::default()
                 .with(KvServer::new(KvService::new(shared.clone())).max_decoding_message_size(limit))
-                .with(WatchServer::new(WatchService::new(shared.clone())).max_decoding_message_size(limit))
+                .with_method(RANGE_PATH, RangeMethod::new(shared.clone(), limit))
+                .with_method(WATCH_PATH, WatchMethod::new(shared.clone(), limit))
                 .with(LeaseServer::new(LeaseService::new(shared.clone())))
                 .with(MaintenanceServer::new(MaintenanceService::new(shared.clone())))
                 .with(ClusterServer::new(ClusterService::new(shared.clone(), scheme)))

@@ -2,7 +2,9 @@
 
 mod auth;
 mod cluster;
+mod encoded;
 mod kv;
+mod kv_range;
 mod kv_stream;
 mod leader;
 mod lease;
@@ -12,12 +14,14 @@ mod watch;
 
 pub use auth::AuthService;
 pub use cluster::ClusterService;
+pub use encoded::Encoded;
 pub use kv::KvService;
+pub use kv_range::{PATH as RANGE_PATH, RangeMethod};
 pub use leader::LeaderService;
 pub use lease::LeaseService;
 pub use maintenance::MaintenanceService;
 pub use reply::{decode_reply, encode_reply};
-pub use watch::WatchService;
+pub use watch::{PATH as WATCH_PATH, WatchMethod};
 
 use crate::config::MemberConfig;
 use crate::consensus::Consensus;

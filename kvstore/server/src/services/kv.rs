@@ -30,12 +30,19 @@ impl KvService {
     }
 }
 
-/// Answers a range from this member's state, after the barrier unless it may be stale.
-pub(super) async fn answer_range(shared: &Shared, request: &RangeRequest) -> Result<RangeResponse, Status> {
+/// What comes before the answer to a client's range: the checks, and the barrier unless it may be stale.
+pub(super) async fn admit_range(shared: &Shared, request: &Request<RangeRequest>) -> Result<(), Status> {
+    shared.check_leader(request)?;
+    let request = request.get_ref();
     check_range(request).map_err(status::refused)?;
     if !request.serializable {
         shared.barrier.wait().await?;
     }
+    Ok(())
+}
+
+/// Answers a range that was admitted from this member's state.
+pub(super) fn answer_range(shared: &Shared, request: &RangeRequest) -> Result<RangeResponse, Status> {
     range(&*shared.store.view(), request).map_err(|error| status::failed(&error))
 }
 
@@ -50,8 +57,8 @@ fn is_serializable(ops: &[RequestOp]) -> bool {
 #[tonic::async_trait]
 impl kv_server::Kv for KvService {
     async fn range(&self, request: Request<RangeRequest>) -> Result<Response<RangeResponse>, Status> {
-        self.shared.check_leader(&request)?;
-        let mut response = answer_range(&self.shared, request.get_ref()).await?;
+        admit_range(&self.shared, &request).await?;
+        let mut response = answer_range(&self.shared, request.get_ref())?;
         self.header(&mut response.header);
         Ok(Response::new(response))
     }
@@ -62,10 +69,9 @@ impl kv_server::Kv for KvService {
         &self,
         request: Request<RangeRequest>,
     ) -> Result<Response<Self::RangeStreamStream>, Status> {
-        self.shared.check_leader(&request)?;
-        kv_stream::start(self.shared.clone(), request.into_inner())
-            .await
-            .map(Response::new)
+        kv_stream::check(request.get_ref())?;
+        admit_range(&self.shared, &request).await?;
+        kv_stream::start(self.shared.clone(), request.into_inner()).map(Response::new)
     }
 
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {

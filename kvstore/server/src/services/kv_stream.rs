@@ -15,8 +15,8 @@ const QUEUE: usize = 2;
 /// Keys in the first chunk; then as many as come near the request limit.
 const FIRST_CHUNK: i64 = 10;
 
-/// Starts answering `request`; the revision is pinned by the first chunk.
-pub async fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream, Status> {
+/// Refuses what can't be answered in chunks.
+pub fn check(request: &RangeRequest) -> Result<(), Status> {
     let by_key = request.sort_target() == SortTarget::Key && request.sort_order() != SortOrder::Descend;
     if !by_key {
         return Err(Status::unimplemented(
@@ -34,10 +34,15 @@ pub async fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream,
             "RangeStream does not support revision filters",
         ));
     }
+    Ok(())
+}
+
+/// Starts answering `request`, which was admitted; the revision is pinned by the first chunk.
+pub fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream, Status> {
     let limit = request.limit;
     let mut page = request.clone();
     page.limit = chunk_limit(limit, FIRST_CHUNK);
-    let first = kv::answer_range(&shared, &page).await?;
+    let first = kv::answer_range(&shared, &page)?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let mut chunk = first;
@@ -48,8 +53,6 @@ pub async fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream,
         if page.revision <= 0 {
             page.revision = revision;
         }
-        // The first chunk has passed the barrier; the rest reads the same revision.
-        page.serializable = true;
         loop {
             sent += i64::try_from(chunk.kvs.len()).unwrap_or(i64::MAX);
             let finished = !chunk.more || (limit > 0 && sent >= limit);
@@ -81,7 +84,7 @@ pub async fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream,
             };
             page.key = [&last_key[..], &[0]].concat().into();
             page.limit = chunk_limit(if limit > 0 { limit - sent } else { 0 }, keys);
-            chunk = match kv::answer_range(&shared, &page).await {
+            chunk = match kv::answer_range(&shared, &page) {
                 Ok(chunk) => chunk,
                 Err(status) => {
                     // The client is gone, or learns why the stream ends.

@@ -1,6 +1,8 @@
 //! What goes from the hub to the streams, and what a stream asks of the hub.
 
+use bytes::{BufMut as _, Bytes, BytesMut};
 use kvstore_core::{HistoryPage, KeyRange};
+use prost::Message as _;
 use proto::mvccpb::event::EventType;
 use proto::mvccpb::{Event, KeyValue};
 use std::sync::Arc;
@@ -29,26 +31,28 @@ impl Published {
     }
 }
 
-/// What a watcher wants to see.
-#[derive(Debug, Clone)]
+/// What a watcher wants to see. Watchers that want the same are given the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interest {
     pub range: KeyRange,
     pub no_puts: bool,
     pub no_deletes: bool,
     pub previous: bool,
-    /// As the client gave it; 0: from now on.
-    pub start_revision: i64,
 }
 
 impl Interest {
+    /// Whether this watcher sees an event whose key is in its range.
+    pub fn wants(&self, event: &Event) -> bool {
+        match event.r#type() {
+            EventType::Put => !self.no_puts,
+            EventType::Delete => !self.no_deletes,
+        }
+    }
+
     /// The event as this watcher sees it, if it does.
     pub fn pick(&self, event: &Event) -> Option<Event> {
         let kv = event.kv.as_ref()?;
-        let unwanted = match event.r#type() {
-            EventType::Put => self.no_puts,
-            EventType::Delete => self.no_deletes,
-        };
-        if unwanted || !self.range.contains(&kv.key) {
+        if !self.wants(event) || !self.range.contains(&kv.key) {
             return None;
         }
         Some(Event {
@@ -59,6 +63,69 @@ impl Interest {
     }
 }
 
+/// The tag of field 11, `events`, of an `etcdserverpb.WatchResponse`.
+const EVENTS_TAG: u8 = 11 << 3 | 2;
+
+/// Events as they stand in a response, encoded once for all who are given them.
+#[derive(Debug, Clone)]
+pub struct EncodedEvents {
+    bytes: Bytes,
+    /// Where each event ends.
+    ends: Arc<[usize]>,
+}
+
+impl EncodedEvents {
+    /// Encodes `events`, without their previous values unless `previous`.
+    pub fn new<'a>(events: impl IntoIterator<Item = &'a Event>, previous: bool) -> Self {
+        let (mut bytes, mut ends) = (BytesMut::new(), Vec::new());
+        for event in events {
+            let shown;
+            let event = if previous || event.prev_kv.is_none() {
+                event
+            } else {
+                shown = Event {
+                    prev_kv: None,
+                    ..event.clone()
+                };
+                &shown
+            };
+            let length = event.encoded_len();
+            bytes.reserve(length + 11);
+            bytes.put_u8(EVENTS_TAG);
+            prost::encoding::encode_varint(length as u64, &mut bytes);
+            event.encode_raw(&mut bytes);
+            ends.push(bytes.len());
+        }
+        Self {
+            bytes: bytes.freeze(),
+            ends: ends.into(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All of them.
+    pub fn whole(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// Cut into parts of at most `limit` bytes, or one event.
+    pub fn parts(&self, limit: usize) -> Vec<Bytes> {
+        let (mut parts, mut start, mut end) = (Vec::new(), 0, 0);
+        for next in self.ends.iter().copied() {
+            if next - start > limit && end > start {
+                parts.push(self.bytes.slice(start..end));
+                start = end;
+            }
+            end = next;
+        }
+        parts.push(self.bytes.slice(start..end));
+        parts
+    }
+}
+
 /// What a stream is told.
 #[derive(Debug)]
 pub enum Message {
@@ -66,7 +133,7 @@ pub enum Message {
         watch_id: i64,
         /// Everything up to here has been looked at.
         revision: i64,
-        events: Vec<Event>,
+        events: EncodedEvents,
     },
     Progress {
         /// -1: of all watchers of the stream.

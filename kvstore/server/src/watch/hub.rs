@@ -11,8 +11,7 @@
 //! - What is in a stream's queue is in the order of revisions. So a progress notice put into it says truly
 //!   that everything before has been sent (etcd issue 15220).
 
-use super::event::{Behind, CatchUp, Interest, Message, Published, Subscription};
-use bytes::Bytes;
+use super::event::{Behind, CatchUp, EncodedEvents, Interest, Message, Published, Subscription};
 use kvstore_core::{HistoryPage, WatchIndex};
 use proto::mvccpb::Event;
 use std::collections::{BTreeMap, VecDeque};
@@ -44,6 +43,60 @@ struct Watcher {
     place: Place,
     /// No event before this one is wanted; matters only for a start in the future.
     first: i64,
+    /// As the client gave it; 0: from now on.
+    start_revision: i64,
+}
+
+/// Stream and watcher.
+type WatcherKey = (u64, i64);
+
+/// The synced watchers that want the same; with the first revision that each wants.
+#[derive(Default)]
+struct Group {
+    members: BTreeMap<WatcherKey, i64>,
+}
+
+/// The synced watchers, grouped, so that an event is matched and encoded once for all that want the same.
+#[derive(Default)]
+struct Synced {
+    groups: BTreeMap<u64, (Interest, Group)>,
+    by_interest: BTreeMap<Interest, u64>,
+    index: WatchIndex<u64>,
+    next: u64,
+}
+
+impl Synced {
+    fn insert(&mut self, interest: &Interest, watcher: WatcherKey, first: i64) {
+        let id = match self.by_interest.get(interest) {
+            Some(id) => *id,
+            None => {
+                let id = self.next;
+                self.next += 1;
+                self.by_interest.insert(interest.clone(), id);
+                self.index.insert(&interest.range, id);
+                self.groups.insert(id, (interest.clone(), Group::default()));
+                id
+            }
+        };
+        if let Some((_, group)) = self.groups.get_mut(&id) {
+            group.members.insert(watcher, first);
+        }
+    }
+
+    fn remove(&mut self, interest: &Interest, watcher: WatcherKey) {
+        let Some(id) = self.by_interest.get(interest).copied() else {
+            return;
+        };
+        let Some((_, group)) = self.groups.get_mut(&id) else {
+            return;
+        };
+        group.members.remove(&watcher);
+        if group.members.is_empty() {
+            self.groups.remove(&id);
+            self.by_interest.remove(interest);
+            self.index.remove(&interest.range, &id);
+        }
+    }
 }
 
 struct Stream {
@@ -60,7 +113,7 @@ struct State {
     revision: i64,
     ring: VecDeque<Published>,
     ring_bytes: usize,
-    index: WatchIndex<(u64, i64)>,
+    synced: Synced,
     streams: BTreeMap<u64, Stream>,
     next_stream: u64,
 }
@@ -95,60 +148,69 @@ impl State {
             return;
         };
         let state = self;
-        // Grouped by watcher, so that a batch costs each of them one message.
-        let mut deliveries: BTreeMap<(u64, i64), (i64, Vec<Event>)> = BTreeMap::new();
+        // What each group is given of the whole batch: one message to each of its members.
+        let mut hits: BTreeMap<u64, Vec<(i64, &Event)>> = BTreeMap::new();
         for published in &batch {
             for event in published.events.iter() {
-                let key: &Bytes = match &event.kv {
-                    Some(kv) => &kv.key,
-                    None => continue,
-                };
-                state.index.matching(key, |watcher| {
-                    let Some(found) = state
-                        .streams
-                        .get(&watcher.0)
-                        .and_then(|stream| stream.watchers.get(&watcher.1))
-                    else {
-                        return;
-                    };
-                    if published.revision < found.first {
-                        return;
-                    }
-                    if let Some(event) = found.interest.pick(event) {
-                        deliveries
-                            .entry(*watcher)
-                            .or_insert_with(|| (published.revision, Vec::new()))
-                            .1
-                            .push(event);
+                let Some(kv) = &event.kv else { continue };
+                state.synced.index.matching(&kv.key, |group| {
+                    let found = state.synced.groups.get(group);
+                    if found.is_some_and(|(interest, _)| interest.wants(event)) {
+                        hits.entry(*group).or_default().push((published.revision, event));
                     }
                 });
             }
         }
-        for ((stream_id, watch_id), (first, events)) in deliveries {
-            let Some(stream) = state.streams.get_mut(&stream_id) else {
+        let mut fallen: Vec<WatcherKey> = Vec::new();
+        for (group, events) in hits {
+            let Some((interest, group)) = state.synced.groups.get(&group) else {
                 continue;
             };
-            let message = Message::Events {
-                watch_id,
-                revision: last,
-                events,
-            };
-            match stream.queue.try_send(message) {
-                Ok(()) => stream.queued += 1,
-                // A stream about to unsubscribe.
-                Err(TrySendError::Closed(_)) => {}
-                Err(TrySendError::Full(_)) => {
-                    if let Some(watcher) = stream.watchers.get_mut(&watch_id) {
-                        watcher.place = Place::Behind {
-                            next: first,
-                            after: stream.queued,
-                        };
-                        state
-                            .index
-                            .remove(&watcher.interest.range, &(stream_id, watch_id));
-                    }
-                    stream.behind.notify_one();
+            let since = |first: i64| events.iter().filter(move |(revision, _)| *revision >= first);
+            let encode = |first| EncodedEvents::new(since(first).map(|(_, event)| *event), interest.previous);
+            let begin = events.first().map_or(last, |(revision, _)| *revision);
+            let shared = encode(begin);
+            for (watcher, first) in &group.members {
+                let (begin, events) = if *first <= begin {
+                    (begin, shared.clone())
+                } else {
+                    (*first, encode(*first))
+                };
+                if events.is_empty() {
+                    continue;
                 }
+                let Some(stream) = state.streams.get_mut(&watcher.0) else {
+                    continue;
+                };
+                let message = Message::Events {
+                    watch_id: watcher.1,
+                    revision: last,
+                    events,
+                };
+                match stream.queue.try_send(message) {
+                    Ok(()) => stream.queued += 1,
+                    // A stream about to unsubscribe.
+                    Err(TrySendError::Closed(_)) => {}
+                    Err(TrySendError::Full(_)) => {
+                        if let Some(found) = stream.watchers.get_mut(&watcher.1) {
+                            found.place = Place::Behind {
+                                next: begin,
+                                after: stream.queued,
+                            };
+                            fallen.push(*watcher);
+                        }
+                        stream.behind.notify_one();
+                    }
+                }
+            }
+        }
+        for watcher in fallen {
+            let found = state
+                .streams
+                .get(&watcher.0)
+                .and_then(|stream| stream.watchers.get(&watcher.1));
+            if let Some(found) = found {
+                state.synced.remove(&found.interest, watcher);
             }
         }
         state.revision = last;
@@ -212,13 +274,18 @@ impl WatchHub {
         let mut state = self.lock();
         if let Some(gone) = state.streams.remove(&stream) {
             for (watch_id, watcher) in gone.watchers {
-                state.index.remove(&watcher.interest.range, &(stream, watch_id));
+                state.synced.remove(&watcher.interest, (stream, watch_id));
             }
         }
     }
 
-    /// Adds a watcher that wants every event from `first` on.
-    pub fn watch(&self, stream: u64, watch_id: i64, interest: Interest, first: i64) {
+    /// Adds a watcher that wants every event from `start_revision` on; 0: every one after `now`.
+    pub fn watch(&self, stream: u64, watch_id: i64, interest: Interest, (start_revision, now): (i64, i64)) {
+        let first = if start_revision == 0 {
+            now + 1
+        } else {
+            start_revision
+        };
         let mut state = self.lock();
         let place = if first > state.revision {
             Place::Synced
@@ -229,7 +296,7 @@ impl WatchHub {
             }
         };
         if place == Place::Synced {
-            state.index.insert(&interest.range, (stream, watch_id));
+            state.synced.insert(&interest, (stream, watch_id), first);
         }
         if let Some(stream) = state.streams.get_mut(&stream) {
             stream.watchers.insert(
@@ -238,6 +305,7 @@ impl WatchHub {
                     interest,
                     place,
                     first,
+                    start_revision,
                 },
             );
             if place != Place::Synced {
@@ -254,7 +322,7 @@ impl WatchHub {
             .get_mut(&stream)
             .and_then(|stream| stream.watchers.remove(&watch_id));
         if let Some(watcher) = &gone {
-            state.index.remove(&watcher.interest.range, &(stream, watch_id));
+            state.synced.remove(&watcher.interest, (stream, watch_id));
         }
         gone.is_some()
     }
@@ -289,9 +357,7 @@ impl WatchHub {
                         next: next.max(watcher.first),
                         after: stream.queued,
                     };
-                    state
-                        .index
-                        .remove(&watcher.interest.range, &(*stream_id, *watch_id));
+                    state.synced.remove(&watcher.interest, (*stream_id, *watch_id));
                 }
             }
             stream.behind.notify_one();
@@ -355,7 +421,9 @@ impl WatchHub {
         };
         if synced {
             watcher.place = Place::Synced;
-            state.index.insert(&watcher.interest.range, (stream, watch_id));
+            state
+                .synced
+                .insert(&watcher.interest, (stream, watch_id), watcher.first);
         } else {
             watcher.place = Place::Behind { next, after: 0 };
         }
@@ -370,9 +438,8 @@ impl WatchHub {
         let Some(stream) = state.streams.get_mut(&stream) else {
             return;
         };
-        let ready = |watcher: &Watcher| {
-            watcher.place == Place::Synced && watcher.interest.start_revision <= state.revision
-        };
+        let ready =
+            |watcher: &Watcher| watcher.place == Place::Synced && watcher.start_revision <= state.revision;
         let ready = match watch_id {
             Some(id) => stream.watchers.get(&id).is_some_and(ready),
             None => stream.watchers.values().all(ready),

@@ -1,7 +1,8 @@
 //! One client's watch stream (etcd `server/etcdserver/api/v3rpc/watch.go`).
 
-use super::event::{Behind, CatchUp, Interest, Message, Subscription};
+use super::event::{Behind, CatchUp, EncodedEvents, Interest, Message, Subscription};
 use crate::consensus::Consensus;
+use crate::services::Encoded;
 use crate::status;
 use crate::store::Store;
 use bytes::Bytes;
@@ -25,6 +26,8 @@ const PAGE: PageLimits = PageLimits {
     revisions: 1000,
     bytes: 1 << 20,
 };
+/// Messages passed on before anything else is looked at.
+const AT_ONCE: usize = 64;
 /// How often a stream that requires a leader looks for one.
 const LEADER_CHECK: Duration = Duration::from_millis(500);
 
@@ -48,7 +51,7 @@ struct Gone;
 pub async fn serve(
     options: StreamOptions,
     mut requests: Streaming<WatchRequest>,
-    responses: mpsc::Sender<Result<WatchResponse, Status>>,
+    responses: mpsc::Sender<Result<Encoded, Status>>,
     cancel: CancellationToken,
 ) {
     let subscription = options.store.hub.subscribe();
@@ -79,7 +82,7 @@ struct Known {
 struct WatchStream {
     options: StreamOptions,
     subscription: Subscription,
-    responses: mpsc::Sender<Result<WatchResponse, Status>>,
+    responses: mpsc::Sender<Result<Encoded, Status>>,
     watchers: BTreeMap<i64, Known>,
     next_id: i64,
     last_caught_up: i64,
@@ -115,11 +118,23 @@ impl WatchStream {
                 },
                 message = self.subscription.queue.recv() => match message {
                     Some(message) => {
-                        if let Message::Events { watch_id, .. } = &message {
-                            busy.insert(*watch_id);
+                        let (mut message, mut passed) = (message, 0);
+                        loop {
+                            if let Message::Events { watch_id, .. } = &message {
+                                busy.insert(*watch_id);
+                            }
+                            self.deliver(message).await?;
+                            self.delivered += 1;
+                            passed += 1;
+                            // What else is there, up to a bound: the other branches must have their turn.
+                            if passed == AT_ONCE {
+                                break;
+                            }
+                            match self.subscription.queue.try_recv() {
+                                Ok(next) => message = next,
+                                Err(_) => break,
+                            }
                         }
-                        self.deliver(message).await?;
-                        self.delivered += 1;
                         // A busy queue must not starve the watchers that are behind.
                         if behind || self.behind_queue {
                             behind = self.catch_up().await?;
@@ -244,22 +259,17 @@ impl WatchStream {
                 progress_notify: create.progress_notify,
             },
         );
-        let first = if create.start_revision == 0 {
-            revision + 1
-        } else {
-            create.start_revision
-        };
         let interest = Interest {
             range,
             no_puts: filters.contains(&FilterType::Noput),
             no_deletes: filters.contains(&FilterType::Nodelete),
             previous: create.prev_kv,
-            start_revision: create.start_revision,
         };
+        let start = (create.start_revision, revision);
         self.options
             .store
             .hub
-            .watch(self.subscription.id, watch_id, interest, first);
+            .watch(self.subscription.id, watch_id, interest, start);
         Ok(())
     }
 
@@ -292,32 +302,30 @@ impl WatchStream {
         }
     }
 
-    async fn send_events(&self, watch_id: i64, revision: i64, events: Vec<Event>) -> Result<(), Gone> {
+    async fn send_events(&self, watch_id: i64, revision: i64, events: EncodedEvents) -> Result<(), Gone> {
         let Some(known) = self.watchers.get(&watch_id) else {
             // Cancelled while this was queued.
             return Ok(());
         };
         let mut parts = if known.fragment {
-            fragments(events, self.options.fragment_bytes)
+            events.parts(self.options.fragment_bytes)
         } else {
-            vec![events]
+            vec![events.whole()]
         };
         let last = parts.pop().unwrap_or_default();
         for events in parts {
             let response = WatchResponse {
                 watch_id,
-                events,
                 fragment: true,
                 ..self.response(revision)
             };
-            self.send(response).await?;
+            self.send_with(response, events).await?;
         }
         let response = WatchResponse {
             watch_id,
-            events: last,
             ..self.response(revision)
         };
-        self.send(response).await
+        self.send_with(response, last).await
     }
 
     /// Gives one watcher that is behind one page of events; says whether more may be behind.
@@ -333,7 +341,8 @@ impl WatchStream {
         match self.page(work) {
             Ok(Page::Events { events, next }) => {
                 if !events.is_empty() {
-                    self.send_events(watch_id, to, events).await?;
+                    self.send_events(watch_id, to, EncodedEvents::new(&events, true))
+                        .await?;
                 }
                 self.options
                     .store
@@ -409,6 +418,12 @@ impl WatchStream {
     }
 
     async fn send(&self, response: WatchResponse) -> Result<(), Gone> {
+        self.send_with(response, Bytes::new()).await
+    }
+
+    /// Sends a response whose events are encoded already: they stand at its end.
+    async fn send_with(&self, response: WatchResponse, events: Bytes) -> Result<(), Gone> {
+        let response = Encoded([response.encode_to_vec().into(), events, Bytes::new()]);
         self.responses.send(Ok(response)).await.map_err(|_| Gone)
     }
 
@@ -420,24 +435,4 @@ impl WatchStream {
 enum Page {
     Events { events: Vec<Event>, next: i64 },
     Compacted(i64),
-}
-
-/// Cuts events into parts of at most `limit` bytes, or one event.
-fn fragments(events: Vec<Event>, limit: usize) -> Vec<Vec<Event>> {
-    let mut parts: Vec<Vec<Event>> = Vec::new();
-    let mut bytes = 0;
-    for event in events {
-        let size = event.encoded_len();
-        match parts.last_mut() {
-            Some(part) if bytes + size <= limit => {
-                part.push(event);
-                bytes += size;
-            }
-            _ => {
-                parts.push(vec![event]);
-                bytes = size;
-            }
-        }
-    }
-    parts
 }

@@ -3,15 +3,16 @@
 use super::{STREAM_QUEUE, WatchHub};
 use crate::watch::event::{Behind, Interest, Message, Published, Subscription};
 use kvstore_core::KeyRange;
+use prost::Message as _;
+use proto::etcdserverpb::WatchResponse;
 use proto::mvccpb::{Event, KeyValue};
 
-fn interest(start_revision: i64) -> Interest {
+fn interest() -> Interest {
     Interest {
         range: KeyRange::new("a/".into(), "a0".into()),
         no_puts: false,
         no_deletes: false,
         previous: false,
-        start_revision,
     }
 }
 
@@ -35,7 +36,9 @@ fn drain(subscription: &mut Subscription) -> (Vec<i64>, Vec<i64>) {
     while let Ok(message) = subscription.queue.try_recv() {
         match message {
             Message::Events { events: new, .. } => {
-                events.extend(new.iter().map(|event| event.kv.as_ref().unwrap().mod_revision));
+                let response = WatchResponse::decode(new.whole()).unwrap();
+                let revisions = response.events.iter();
+                events.extend(revisions.map(|event| event.kv.as_ref().unwrap().mod_revision));
             }
             Message::Progress { revision, .. } => progress.push(revision),
         }
@@ -47,7 +50,7 @@ fn drain(subscription: &mut Subscription) -> (Vec<i64>, Vec<i64>) {
 fn a_synced_watcher_is_given_matching_events_and_then_progress() {
     let hub = WatchHub::new(5);
     let mut stream = hub.subscribe();
-    hub.watch(stream.id, 0, interest(0), 6);
+    hub.watch(stream.id, 0, interest(), (0, 5));
     hub.publish(vec![
         published(6, "a/x"),
         published(7, "b/x"),
@@ -64,7 +67,7 @@ fn a_synced_watcher_is_given_matching_events_and_then_progress() {
 fn a_watcher_of_the_future_hears_nothing_before_its_revision() {
     let hub = WatchHub::new(5);
     let mut stream = hub.subscribe();
-    hub.watch(stream.id, 0, interest(8), 8);
+    hub.watch(stream.id, 0, interest(), (8, 5));
     hub.publish(vec![published(6, "a/x"), published(7, "a/x")]);
     hub.progress(stream.id, None);
     assert_eq!(drain(&mut stream), (vec![], vec![]));
@@ -77,7 +80,7 @@ fn a_watcher_of_the_future_hears_nothing_before_its_revision() {
 fn a_watcher_with_a_full_queue_is_caught_up_only_after_what_is_queued() {
     let hub = WatchHub::new(1);
     let mut stream = hub.subscribe();
-    hub.watch(stream.id, 0, interest(0), 2);
+    hub.watch(stream.id, 0, interest(), (0, 1));
     let queued = STREAM_QUEUE as i64;
     for revision in 2..queued + 12 {
         hub.publish(vec![published(revision, "a/x")]);
@@ -106,7 +109,7 @@ fn a_watcher_with_a_full_queue_is_caught_up_only_after_what_is_queued() {
 fn a_snapshot_sends_synced_watchers_to_the_disk() {
     let hub = WatchHub::new(1);
     let mut stream = hub.subscribe();
-    hub.watch(stream.id, 0, interest(0), 2);
+    hub.watch(stream.id, 0, interest(), (0, 1));
     hub.jump(20);
     hub.progress(stream.id, None);
     assert_eq!(drain(&mut stream), (vec![], vec![]));

@@ -1,0 +1,105 @@
+//! `KV.Range` on its short way: from the stored records to the wire without values in between.
+
+use super::encoded::{Encoded, EncodedCodec};
+use super::{Shared, kv};
+use crate::status;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::Request as HttpRequest;
+use kvstore_core::encoded_range;
+use prost::Message as _;
+use proto::etcdserverpb::{RangeRequest, RangeResponse};
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use tonic::body::Body;
+use tonic::server::{Grpc, UnaryService};
+use tonic::{Request, Response, Status};
+use tower::Service;
+
+/// The method's path.
+pub const PATH: &str = "/etcdserverpb.KV/Range";
+
+/// Serves the method.
+#[derive(Clone)]
+pub struct RangeMethod {
+    shared: Shared,
+    max_request_bytes: usize,
+}
+
+impl RangeMethod {
+    pub fn new(shared: Shared, max_request_bytes: usize) -> Self {
+        Self {
+            shared,
+            max_request_bytes,
+        }
+    }
+}
+
+impl Service<HttpRequest<Body>> for RangeMethod {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
+        let answer = Answer(self.shared.clone());
+        let limit = Some(self.max_request_bytes);
+        async move {
+            let mut grpc = Grpc::new(EncodedCodec::default()).apply_max_message_size_config(limit, None);
+            Ok(grpc.unary(answer, request).await)
+        }
+        .boxed()
+    }
+}
+
+struct Answer(Shared);
+
+impl UnaryService<RangeRequest> for Answer {
+    type Response = Encoded;
+    type Future = BoxFuture<'static, Result<Response<Encoded>, Status>>;
+
+    fn call(&mut self, request: Request<RangeRequest>) -> Self::Future {
+        let shared = self.0.clone();
+        async move {
+            kv::admit_range(&shared, &request).await?;
+            answer(&shared, request.get_ref()).map(Response::new)
+        }
+        .boxed()
+    }
+}
+
+fn answer(shared: &Shared, request: &RangeRequest) -> Result<Encoded, Status> {
+    let view = shared.store.view();
+    let header = |revision| RangeResponse {
+        header: Some(shared.consensus.header(revision)),
+        ..RangeResponse::default()
+    };
+    match encoded_range(&*view, request).map_err(|error| status::failed(&error))? {
+        Some(range) => {
+            let rest = RangeResponse {
+                more: range.more,
+                count: range.count,
+                ..RangeResponse::default()
+            };
+            Ok(Encoded([
+                header(range.revision).encode_to_vec().into(),
+                range.kvs.freeze(),
+                rest.encode_to_vec().into(),
+            ]))
+        }
+        None => {
+            let mut range = kvstore_core::range(&*view, request).map_err(|error| status::failed(&error))?;
+            let revision = range.header.as_ref().map_or(0, |header| header.revision);
+            range.header = header(revision).header;
+            Ok(Encoded([
+                range.encode_to_vec().into(),
+                Bytes::new(),
+                Bytes::new(),
+            ]))
+        }
+    }
+}
