@@ -1,249 +1,144 @@
-//! One member of ours beside Debian's etcd, the same load on both in the same run; ratios count, not the
-//! figures of this machine. Both have their data on disk and sync every acknowledged write.
+//! Members of ours beside Debian's etcd, as processes of their own: the same load by the same client on both,
+//! in turns, in the same run. Ratios count, not the figures of this machine. Both have their data on disk and
+//! sync every acknowledged write.
 //!
-//! `cargo bench -p kvstore-server --bench etcd` (`-- quick` for a short run).
-// These members run in real time, outside of any simulation.
+//! `cargo bench -p kvstore-server --bench etcd -- [OPTION…]`:
+//! - `--members N`: members of each cluster, 3 unless said;
+//! - `--only WORK` (repeatable), `--list`: which loads;
+//! - `--ours` / `--theirs`: one side alone, for profiling;
+//! - `--scale PERCENT`: how long each load is, 100 unless said;
+//! - `--rounds N`: how often each load is run on each side; the best of each is shown.
+// Members run in real time, outside of any simulation.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use bytes::Bytes;
-use kvstore_server::{DataDir, Member, MemberConfig};
-use kvstore_storage::RocksOptions;
-use proto::etcdserverpb::kv_client::KvClient;
-use proto::etcdserverpb::watch_client::WatchClient;
-use proto::etcdserverpb::watch_request::RequestUnion;
-use proto::etcdserverpb::{PutRequest, RangeRequest, WatchCreateRequest, WatchRequest};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-use support::Env;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+#[path = "etcd/contender.rs"]
+mod contender;
+#[path = "etcd/load.rs"]
+mod load;
+#[path = "etcd/member.rs"]
+mod member;
+#[path = "etcd/works.rs"]
+mod works;
 
-const VALUE: usize = 512;
+use contender::{Contender, Kind};
+use load::Measured;
+use works::{WORKS, Work};
 
-/// Requests a second, and the latencies in order.
-struct Measured {
-    rate: f64,
-    latencies: Vec<Duration>,
+struct Options {
+    members: usize,
+    only: Vec<String>,
+    kinds: Vec<Kind>,
+    scale: usize,
+    rounds: usize,
 }
 
-impl Measured {
-    fn percentile(&self, percent: usize) -> Duration {
-        self.latencies[(self.latencies.len() - 1) * percent / 100]
-    }
-}
-
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
-fn client(address: &str) -> KvClient<Channel> {
-    KvClient::new(support::grpc_channel(&Env::production(), address, None))
-        .max_decoding_message_size(256 << 20)
-}
-
-fn put(number: usize) -> PutRequest {
-    PutRequest {
-        key: format!("/registry/pods/default/pod-{number:08}").into(),
-        value: Bytes::from(vec![b'x'; VALUE]),
-        ..PutRequest::default()
-    }
-}
-
-/// `total` requests by `clients` at once, each on a connection of its own up to eight.
-async fn load<F, R>(address: &str, clients: usize, total: usize, request: F) -> Measured
-where
-    F: Fn(KvClient<Channel>, usize) -> R + Clone + Send + 'static,
-    R: Future<Output = ()> + Send,
-{
-    let connections: Vec<_> = (0..clients.min(8)).map(|_| client(address)).collect();
-    let start = Instant::now();
-    let tasks: Vec<_> = (0..clients)
-        .map(|number| {
-            let (connection, request) = (connections[number % connections.len()].clone(), request.clone());
-            tokio::spawn(async move {
-                let mut latencies = Vec::new();
-                let mut next = number;
-                while next < total {
-                    let begun = Instant::now();
-                    request(connection.clone(), next).await;
-                    latencies.push(begun.elapsed());
-                    next += clients;
-                }
-                latencies
-            })
-        })
-        .collect();
-    let mut latencies = Vec::new();
-    for task in tasks {
-        latencies.extend(task.await.unwrap());
-    }
-    let rate = total as f64 / start.elapsed().as_secs_f64();
-    latencies.sort_unstable();
-    Measured { rate, latencies }
-}
-
-/// From the put's start to the event's arrival.
-async fn watch_latency(address: &str, total: usize) -> Measured {
-    let create = WatchCreateRequest {
-        key: "/registry/pods/".into(),
-        range_end: "/registry/pods0".into(),
-        prev_kv: true,
-        ..WatchCreateRequest::default()
+fn options() -> Options {
+    let mut options = Options {
+        members: 3,
+        only: Vec::new(),
+        kinds: vec![Kind::Etcd, Kind::Ours],
+        scale: 100,
+        rounds: 1,
     };
-    let request = WatchRequest {
-        request_union: Some(RequestUnion::CreateRequest(create)),
-    };
-    let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    sender.send(request).await.unwrap();
-    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let mut watch = WatchClient::new(support::grpc_channel(&Env::production(), address, None));
-    let mut events = watch.watch(requests).await.unwrap().into_inner();
-    events.message().await.unwrap();
-    let mut writer = client(address);
-    let start = Instant::now();
-    let mut latencies = Vec::new();
-    for number in 0..total {
-        let begun = Instant::now();
-        let (written, seen) = tokio::join!(writer.put(put(number)), events.message());
-        written.unwrap();
-        seen.unwrap();
-        latencies.push(begun.elapsed());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().expect("the option has a value");
+        match argument.as_str() {
+            "--members" => options.members = value().parse().unwrap(),
+            "--only" => options.only.push(value()),
+            "--ours" => options.kinds = vec![Kind::Ours],
+            "--theirs" => options.kinds = vec![Kind::Etcd],
+            "--scale" => options.scale = value().parse().unwrap(),
+            "--rounds" => options.rounds = value().parse().unwrap(),
+            "--list" => {
+                WORKS.iter().for_each(|work| println!("{}", work.name));
+                std::process::exit(0);
+            }
+            // What cargo adds.
+            "--bench" => {}
+            other => panic!("unknown option {other}"),
+        }
     }
-    let rate = total as f64 / start.elapsed().as_secs_f64();
-    latencies.sort_unstable();
-    Measured { rate, latencies }
-}
-
-async fn measure(address: &str, scale: usize) -> Vec<(&'static str, Measured)> {
-    let write = |mut kv: KvClient<Channel>, number| async move {
-        kv.put(put(number)).await.unwrap();
-    };
-    let get = |mut kv: KvClient<Channel>, number: usize| async move {
-        let request = RangeRequest {
-            key: put(number % 1000).key,
-            ..RangeRequest::default()
-        };
-        kv.range(request).await.unwrap();
-    };
-    let list = |mut kv: KvClient<Channel>, _| async move {
-        let request = RangeRequest {
-            key: "/registry/pods/".into(),
-            range_end: "/registry/pods0".into(),
-            limit: 500,
-            ..RangeRequest::default()
-        };
-        kv.range(request).await.unwrap();
-    };
-    let count = |mut kv: KvClient<Channel>, _| async move {
-        let request = RangeRequest {
-            key: "/registry/pods/".into(),
-            range_end: "/registry/pods0".into(),
-            count_only: true,
-            ..RangeRequest::default()
-        };
-        kv.range(request).await.unwrap();
-    };
-    vec![
-        ("put, 1 client", load(address, 1, 30 * scale, write).await),
-        ("put, 64 clients", load(address, 64, 400 * scale, write).await),
-        (
-            "get linearizable, 1 client",
-            load(address, 1, 60 * scale, get).await,
-        ),
-        (
-            "get linearizable, 64 clients",
-            load(address, 64, 600 * scale, get).await,
-        ),
-        ("list of 500, 8 clients", load(address, 8, 6 * scale, list).await),
-        ("count, 8 clients", load(address, 8, 30 * scale, count).await),
-        ("put to watch event", watch_latency(address, 20 * scale).await),
-    ]
-}
-
-struct Etcd(Child);
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        // It may have died by itself; either way it's gone after.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start_etcd(folder: &std::path::Path, address: &str) -> Etcd {
-    let (client_url, peer_url) = (format!("http://{address}"), format!("http://{}", free_address()));
-    let child = Command::new("etcd")
-        .env("ETCD_UNSUPPORTED_ARCH", std::env::consts::ARCH)
-        .args(["--data-dir", folder.to_str().unwrap(), "--log-level", "error"])
-        .args([
-            "--listen-client-urls",
-            &client_url,
-            "--advertise-client-urls",
-            &client_url,
-        ])
-        .args([
-            "--listen-peer-urls",
-            &peer_url,
-            "--initial-advertise-peer-urls",
-            &peer_url,
-        ])
-        .args(["--initial-cluster", &format!("default={peer_url}")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("etcd is installed (Debian's etcd-server)");
-    Etcd(child)
-}
-
-async fn ready(address: &str) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while client(address).put(put(0)).await.is_err() {
-        assert!(Instant::now() < deadline, "{address} doesn't answer");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    options
 }
 
 fn main() {
-    let scale = if std::env::args().any(|argument| argument == "quick") {
-        5
-    } else {
-        50
-    };
-    let folder = tempfile::tempdir().unwrap();
+    // The same program is a member when it is called as one.
+    if std::env::args().nth(1).as_deref() == Some(member::COMMAND) {
+        return member::run();
+    }
+    let options = options();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async {
-        let (theirs, ours) = (free_address(), free_address());
-        let etcd = start_etcd(&folder.path().join("etcd"), &theirs);
-        ready(&theirs).await;
-        let expected = measure(&theirs, scale).await;
-        drop(etcd);
-        let data = DataDir::Directory(folder.path().join("ours"), RocksOptions::default());
-        let member = Member::new(MemberConfig::single("one", data, &ours), Env::production()).unwrap();
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(member.run(stop.clone()));
-        ready(&ours).await;
-        let got = measure(&ours, scale).await;
-        println!(
-            "{:32}{:>12}{:>12}{:>8}   p50 and p99, etcd | ours",
-            "", "etcd /s", "ours /s", "ratio"
-        );
-        for ((name, etcd), (_, ours)) in expected.iter().zip(&got) {
-            println!(
-                "{name:32}{:>12.0}{:>12.0}{:>8.2}   {:.2?} {:.2?} | {:.2?} {:.2?}",
-                etcd.rate,
-                ours.rate,
-                ours.rate / etcd.rate,
-                etcd.percentile(50),
-                etcd.percentile(99),
-                ours.percentile(50),
-                ours.percentile(99)
-            );
+    println!(
+        "{} member(s) each\n{:30}{:>11}{:>11}{:>7} | {:>26} | {:>26} | processor µs",
+        options.members, "", "etcd /s", "ours /s", "ratio", "etcd p50 p99", "ours p50 p99"
+    );
+    for work in WORKS {
+        if options.only.is_empty() || options.only.iter().any(|name| work.name.contains(name.as_str())) {
+            runtime.block_on(compare(work, &options));
         }
-        stop.cancel();
-        serving.await.unwrap().unwrap();
-    });
+    }
+}
+
+/// One load on both, in turns, each on a cluster of its own that is new.
+async fn compare(work: &Work, options: &Options) {
+    let mut best: Vec<Option<Measured>> = options.kinds.iter().map(|_| None).collect();
+    let mut clusters = Vec::new();
+    for kind in &options.kinds {
+        clusters.push(Contender::start(*kind, options.members).await);
+    }
+    for cluster in &mut clusters {
+        (work.prepare)(cluster, options.scale).await;
+    }
+    for _ in 0..options.rounds {
+        for (cluster, best) in clusters.iter_mut().zip(&mut best) {
+            let before = cluster.processor_seconds();
+            let mut measured = (work.run)(cluster, options.scale).await;
+            measured.processor = cluster.processor_seconds() - before;
+            if best.as_ref().is_none_or(|best| best.rate < measured.rate) {
+                *best = Some(measured);
+            }
+        }
+    }
+    let side = |kind: Kind| {
+        let at = options.kinds.iter().position(|k| *k == kind)?;
+        best[at].as_ref()
+    };
+    let (theirs, ours) = (side(Kind::Etcd), side(Kind::Ours));
+    let rate = |m: Option<&Measured>| m.map_or_else(String::new, |m| format!("{:.0}", m.rate));
+    let latency = |m: Option<&Measured>| {
+        m.map_or_else(String::new, |m| {
+            format!("{:.2?} {:.2?}", m.percentile(50), m.percentile(99))
+        })
+    };
+    let processor = |m: Option<&Measured>| {
+        m.map_or_else(String::new, |m| {
+            format!("{:.0}", m.processor * 1e6 / m.latencies.len().max(1) as f64)
+        })
+    };
+    let ratio = match (theirs, ours) {
+        (Some(theirs), Some(ours)) => format!("{:.2}", ours.rate / theirs.rate),
+        _ => String::new(),
+    };
+    println!(
+        "{:30}{:>11}{:>11}{:>7} | {:>26} | {:>26} | {} : {}{}",
+        work.name,
+        rate(theirs),
+        rate(ours),
+        ratio,
+        latency(theirs),
+        latency(ours),
+        processor(theirs),
+        processor(ours),
+        [theirs, ours]
+            .into_iter()
+            .flatten()
+            .map(|m| m.note.as_str())
+            .filter(|note| !note.is_empty())
+            .map(|note| format!("  {note}"))
+            .collect::<String>(),
+    );
 }
