@@ -21,14 +21,19 @@ pub fn run() {
             let (name, address) = peer.split_once('=').unwrap();
             ClusterPeer {
                 name: name.to_owned(),
-                peer_address: address.to_owned(),
+                peer_urls: Some(address)
+                    .filter(|address| !address.is_empty())
+                    .map(|address| format!("http://{address}"))
+                    .into_iter()
+                    .collect(),
             }
         })
         .collect();
-    let listen = initial_cluster
+    let listen = peers
         .iter()
-        .find(|peer| peer.name == *name)
-        .map(|peer| peer.peer_address.clone());
+        .filter_map(|peer| peer.strip_prefix(name.as_str())?.strip_prefix('='))
+        .find(|address| !address.is_empty())
+        .map(str::to_owned);
     let data = DataDir::Directory(folder.into(), RocksOptions::default());
     let config = MemberConfig {
         peer_listen: listen,
