@@ -129,6 +129,12 @@ pub trait Read {
 
     /// A cursor that stands nowhere until the first seek.
     fn cursor(&self, space: Space) -> Box<dyn Cursor + '_>;
+
+    /// As [`Read::cursor`], for a walk through everything: it keeps nothing of it in memory, where it would
+    /// push out what others read again and again.
+    fn scan(&self, space: Space) -> Box<dyn Cursor + '_> {
+        self.cursor(space)
+    }
 }
 
 /// A place in the order of one space.

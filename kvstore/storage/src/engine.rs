@@ -46,6 +46,20 @@ pub trait Engine: Send + Sync + 'static {
 
     fn sync_style(&self) -> SyncStyle;
 
-    /// Bytes on disk.
+    /// Bytes on disk. Not for every request: it may have to ask every file.
     fn size(&self) -> u64;
+
+    /// Gives the space of deleted records back, piece by piece, beside whatever else goes on. It may take
+    /// long, so it belongs where it may block. After each piece `go_on` is asked: `false` ends it.
+    ///
+    /// # Errors
+    /// When the disk fails; the engine is poisoned then.
+    fn reclaim(&self, go_on: &mut dyn FnMut() -> bool) -> Result<(), StorageError> {
+        let _ = go_on;
+        Ok(())
+    }
+
+    /// Why the engine is poisoned, if it is. A read that fails poisons too: what could not be read, or did
+    /// not match its checksum, may be missing from anything.
+    fn failure(&self) -> Option<StorageError>;
 }

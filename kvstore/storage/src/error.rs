@@ -11,8 +11,12 @@ pub enum StorageError {
     Io { operation: &'static str, reason: String },
     #[error("the store is closed after an earlier failure: {0}")]
     Poisoned(String),
-    #[error("the store has format {found}, this release reads format {expected}")]
-    Format { found: u8, expected: u8 },
+    #[error("{what} has format {found}, this release reads format {expected}")]
+    Format {
+        what: &'static str,
+        found: u32,
+        expected: u32,
+    },
     #[error("corrupt log record {index}: {reason}")]
     CorruptLog { index: u64, reason: String },
     #[error(transparent)]

@@ -4,7 +4,7 @@
 //! - Writes of one engine are durable in the order in which they were made: a crash keeps a prefix of
 //!   them that holds at least everything before the last successful [`Engine::sync`].
 //! - A batch is kept whole or not at all.
-//! - After a failed write or sync the engine is poisoned: it refuses everything from then on, because
+//! - After a failed write, sync or read the engine is poisoned: it takes no writes from then on, because
 //!   nobody can tell what is on disk.
 
 mod engine;
@@ -20,5 +20,5 @@ pub use error::StorageError;
 pub use memory::{MemoryDisk, MemoryEngine};
 pub use raft_log::{RaftLog, decode_entry, encode_entry};
 pub use rocks::{RocksEngine, RocksOptions};
-pub use state_dump::{StateDump, install_state};
+pub use state_dump::{StateDump, check_dump_format, install_state};
 pub use state_view::{StateCache, StateView};

@@ -3,36 +3,25 @@
 //! The simulation holds a [`MemoryDisk`] for each node; the node opens an engine on it at every boot.
 //! Opening is what a power cut leaves behind: writes after the last sync are gone, except a prefix that
 //! [`MemoryDisk::survive`] may grant (a disk may have written more than it was asked to).
+//!
+//! Knobs make it misbehave: slow, full, failing, unreadable, damaged behind the engine's back. Two of them,
+//! [`MemoryDisk::ignore_syncs`] and [`MemoryDisk::tear`], break what an [`Engine`] promises: nothing can
+//! stand on such a disk, they are there to prove that a simulation would notice.
+
+mod platter;
+mod view;
 
 use crate::engine::{Engine, SharedRead, SyncStyle};
 use crate::error::StorageError;
 use bytes::Bytes;
-use kvstore_core::{Batch, Cursor, Read, ReadError, Space};
-use rpds::RedBlackTreeMapSync;
-use std::ops::Bound;
+use kvstore_core::{Batch, Read, Space};
+use platter::Platter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use view::{MemoryView, UNREADABLE};
 
-/// Maps that share their structure: a view is a copy of them.
-type Map = RedBlackTreeMapSync<Bytes, Bytes>;
-type Spaces = [Map; Space::ALL.len()];
-
-/// One write that is not durable yet.
-struct Pending {
-    cleared: Vec<Space>,
-    batch: Batch,
-}
-
-#[derive(Default)]
-struct Platter {
-    durable: Spaces,
-    pending: Vec<Pending>,
-    /// Durable and pending together: what a reader sees.
-    current: Spaces,
-    /// Counts the boots; engines of earlier boots may not write.
-    boot: u64,
-    failing: bool,
-}
+/// What the system says when a disk is full.
+const NO_SPACE: &str = "No space left on device (os error 28)";
 
 /// A disk that outlives the engines opened on it.
 #[derive(Clone, Default)]
@@ -49,8 +38,7 @@ impl MemoryDisk {
     /// sync takes in simulated time.
     pub fn open(&self, sync_latency: Duration) -> MemoryEngine {
         let mut platter = self.lock();
-        platter.pending.clear();
-        platter.current = platter.durable.clone();
+        platter.lose_unsynced();
         platter.boot += 1;
         MemoryEngine {
             disk: self.clone(),
@@ -60,14 +48,11 @@ impl MemoryDisk {
         }
     }
 
-    /// Makes the first `writes` of the unsynced ones durable, as a disk may before the power goes.
+    /// Makes the first `writes` of the unsynced ones durable, as a disk may before the power goes. This is
+    /// all that a torn tail comes to: the record that was being written fails its checksum at the next
+    /// opening and is dropped, whole.
     pub fn survive(&self, writes: usize) {
-        let mut platter = self.lock();
-        let kept = writes.min(platter.pending.len());
-        let kept: Vec<Pending> = platter.pending.drain(..kept).collect();
-        for write in kept {
-            apply(&mut platter.durable, &write.cleared, &write.batch);
-        }
+        self.lock().persist(writes);
     }
 
     /// How many writes would be lost now.
@@ -75,9 +60,88 @@ impl MemoryDisk {
         self.lock().pending.len()
     }
 
-    /// Lets every write and sync fail from now on.
+    /// Lets every write and sync fail from now on, until [`MemoryDisk::heal`].
     pub fn fail(&self) {
-        self.lock().failing = true;
+        self.lock().faults.failing = true;
+    }
+
+    /// Lets every read fail from now on.
+    pub fn fail_reads(&self) {
+        self.lock().faults.unreadable = true;
+    }
+
+    /// Gives the disk room for this many bytes of keys and values; `None`: for any number. A write that
+    /// finds no room fails, as does everything after it until the next boot.
+    pub fn limit(&self, capacity: Option<u64>) {
+        self.lock().faults.capacity = capacity;
+    }
+
+    /// Bytes of keys and values on the disk, unsynced ones included.
+    pub fn used(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// Lets every sync take this much longer than the boot's latency, the next one included.
+    pub fn slow_down(&self, extra: Duration) {
+        self.lock().faults.extra_latency = extra;
+    }
+
+    /// Takes back all of the above: the disk works again for the next boot. An engine that has seen a
+    /// failure stays closed; what was damaged stays damaged.
+    pub fn heal(&self) {
+        self.lock().faults = platter::Faults::default();
+    }
+
+    /// The keys of a space, in order: to choose what to damage.
+    pub fn keys(&self, space: Space) -> Vec<Bytes> {
+        self.lock().current[space.number()].keys().cloned().collect()
+    }
+
+    /// Changes a stored value behind the engine's back; `false` when there is no such record. Nothing
+    /// tells a reader: this is the damage that checksums don't find.
+    pub fn corrupt(&self, space: Space, key: &[u8], damage: impl Fn(&mut Vec<u8>)) -> bool {
+        let mut platter = self.lock();
+        let platter = &mut *platter;
+        let mut found = false;
+        for spaces in [&mut platter.durable, &mut platter.current] {
+            let records = &mut spaces[space.number()];
+            if let Some(value) = records.get(key) {
+                let mut bytes = value.to_vec();
+                damage(&mut bytes);
+                records.insert_mut(Bytes::copy_from_slice(key), bytes.into());
+                found = true;
+            }
+        }
+        found
+    }
+
+    /// Lets syncs say that all is durable while nothing is, from now on. No store survives a crash of such
+    /// a disk; a simulation that doesn't notice is of no use.
+    pub fn ignore_syncs(&self, ignore: bool) {
+        self.lock().faults.ignores_syncs = ignore;
+    }
+
+    /// As [`MemoryDisk::survive`], and half of the write after those survives too: what a log without
+    /// checksums would leave. No store can stand on that.
+    pub fn tear(&self, writes: usize) {
+        let mut platter = self.lock();
+        platter.persist(writes);
+        if let Some(next) = platter.pending.first_mut() {
+            let half = next.batch.0.len() / 2;
+            next.batch.0.truncate(half);
+            platter.persist(1);
+        }
+    }
+
+    fn view(&self) -> MemoryView {
+        MemoryView {
+            spaces: self.lock().current.clone(),
+            disk: self.clone(),
+        }
+    }
+
+    fn is_unreadable(&self) -> bool {
+        self.lock().faults.unreadable
     }
 
     fn lock(&self) -> MutexGuard<'_, Platter> {
@@ -94,35 +158,41 @@ pub struct MemoryEngine {
 }
 
 impl MemoryEngine {
-    /// The platter, if this engine may still use it.
-    fn writable(&self) -> Result<MutexGuard<'_, Platter>, StorageError> {
+    /// Runs `operation` on the platter, if this engine may still use it; remembers a failure.
+    fn guarded(
+        &self,
+        name: &'static str,
+        operation: impl FnOnce(&mut Platter) -> Result<(), &'static str>,
+    ) -> Result<(), StorageError> {
         let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reason) = poison.as_ref() {
             return Err(StorageError::Poisoned(reason.clone()));
         }
-        let platter = self.disk.lock();
-        let reason = if platter.boot != self.boot {
-            "the disk was opened again"
-        } else if platter.failing {
-            "simulated failure"
+        let mut platter = self.disk.lock();
+        let outcome = if platter.boot != self.boot {
+            Err("the disk was opened again")
+        } else if platter.faults.failing {
+            Err("simulated failure")
         } else {
-            return Ok(platter);
+            operation(&mut platter)
         };
-        *poison = Some(reason.to_owned());
-        Err(StorageError::Io {
-            operation: "writing",
-            reason: reason.to_owned(),
+        outcome.map_err(|reason| {
+            *poison = Some(reason.to_owned());
+            StorageError::Io {
+                operation: name,
+                reason: reason.to_owned(),
+            }
         })
     }
 }
 
 impl Engine for MemoryEngine {
     fn view(&self) -> Box<dyn Read + '_> {
-        Box::new(MemoryView(self.disk.lock().current.clone()))
+        Box::new(self.disk.view())
     }
 
     fn shared_view(self: Arc<Self>) -> Box<dyn SharedRead> {
-        Box::new(MemoryView(self.disk.lock().current.clone()))
+        Box::new(self.disk.view())
     }
 
     fn write(&self, batch: &Batch) -> Result<(), StorageError> {
@@ -130,105 +200,35 @@ impl Engine for MemoryEngine {
     }
 
     fn replace(&self, spaces: &[Space], batch: &Batch) -> Result<(), StorageError> {
-        let mut platter = self.writable()?;
-        apply(&mut platter.current, spaces, batch);
-        platter.pending.push(Pending {
-            cleared: spaces.to_vec(),
-            batch: batch.clone(),
-        });
-        Ok(())
+        self.guarded("writing a batch", |platter| match platter.take(spaces, batch) {
+            true => Ok(()),
+            false => Err(NO_SPACE),
+        })
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let mut platter = self.writable()?;
-        for write in std::mem::take(&mut platter.pending) {
-            apply(&mut platter.durable, &write.cleared, &write.batch);
-        }
-        Ok(())
+        self.guarded("syncing", |platter| {
+            if !platter.faults.ignores_syncs {
+                platter.persist(usize::MAX);
+            }
+            Ok(())
+        })
     }
 
     fn sync_style(&self) -> SyncStyle {
-        SyncStyle::Simulated(self.sync_latency)
+        SyncStyle::Simulated(self.sync_latency + self.disk.lock().faults.extra_latency)
     }
 
     fn size(&self) -> u64 {
-        let platter = self.disk.lock();
-        let entries = platter.current.iter().flat_map(|space| space.iter());
-        entries.map(|(key, value)| (key.len() + value.len()) as u64).sum()
-    }
-}
-
-fn apply(spaces: &mut Spaces, cleared: &[Space], batch: &Batch) {
-    for space in cleared {
-        spaces[space.number()] = Map::default();
-    }
-    for write in &batch.0 {
-        let space = &mut spaces[write.space.number()];
-        match &write.value {
-            Some(value) => space.insert_mut(write.key.clone(), value.clone()),
-            None => {
-                space.remove_mut(&write.key);
-            }
-        }
-    }
-}
-
-struct MemoryView(Spaces);
-
-impl Read for MemoryView {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        Ok(self.0[space.number()].get(key).cloned())
+        self.disk.used()
     }
 
-    fn cursor(&self, space: Space) -> Box<dyn Cursor + '_> {
-        Box::new(MemoryCursor {
-            space: &self.0[space.number()],
-            at: None,
-        })
-    }
-}
-
-struct MemoryCursor<'a> {
-    space: &'a Map,
-    at: Option<(&'a Bytes, &'a Bytes)>,
-}
-
-impl MemoryCursor<'_> {
-    fn first(&mut self, from: Bound<&[u8]>) {
-        self.at = self.space.range::<[u8], _>((from, Bound::Unbounded)).next();
-    }
-
-    fn last(&mut self, to: Bound<&[u8]>) {
-        self.at = self.space.range::<[u8], _>((Bound::Unbounded, to)).next_back();
-    }
-}
-
-impl Cursor for MemoryCursor<'_> {
-    fn seek(&mut self, key: &[u8]) -> Result<(), ReadError> {
-        self.first(Bound::Included(key));
-        Ok(())
-    }
-
-    fn seek_back(&mut self, key: &[u8]) -> Result<(), ReadError> {
-        self.last(Bound::Included(key));
-        Ok(())
-    }
-
-    fn retreat(&mut self) -> Result<(), ReadError> {
-        if let Some((key, _)) = self.at {
-            self.last(Bound::Excluded(key));
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self) -> Result<(), ReadError> {
-        if let Some((key, _)) = self.at {
-            self.first(Bound::Excluded(key));
-        }
-        Ok(())
-    }
-
-    fn entry(&self) -> Option<(&[u8], &[u8])> {
-        self.at.map(|(key, value)| (key.as_ref(), value.as_ref()))
+    fn failure(&self) -> Option<StorageError> {
+        let poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        let unreadable = self.disk.is_unreadable();
+        let reason = poison
+            .clone()
+            .or_else(|| unreadable.then(|| UNREADABLE.to_owned()));
+        reason.map(StorageError::Poisoned)
     }
 }

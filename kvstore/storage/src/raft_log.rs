@@ -168,8 +168,19 @@ pub fn encode_entry(entry: &Entry) -> Bytes {
 /// When the record is damaged or not of that index.
 pub fn decode_entry(index: u64, record: Bytes) -> Result<Entry, StorageError> {
     let corrupt = |reason: String| StorageError::CorruptLog { index, reason };
-    if record.len() < HEADER || record[0] != RECORD_VERSION {
-        return Err(corrupt(format!("version {:?}", record.first())));
+    if record.len() < HEADER {
+        return Err(corrupt(format!("{} bytes", record.len())));
+    }
+    // Newer releases count up; anything else is damage.
+    if record[0] == 0 {
+        return Err(corrupt("version 0".to_owned()));
+    }
+    if record[0] != RECORD_VERSION {
+        return Err(StorageError::Format {
+            what: "a record of the log",
+            found: record[0].into(),
+            expected: RECORD_VERSION.into(),
+        });
     }
     let body = record.slice(HEADER..);
     if record[1..HEADER] != crc32c::crc32c(&body).to_le_bytes() {

@@ -3,13 +3,16 @@
 //! One write-ahead log is what gives the order that [`Engine`] promises: a synced raft log entry carries
 //! all state written before it along, and a purge of the log can't outlive the state it relied on.
 
+mod reclaim;
+mod wal;
+
 use crate::engine::{Engine, SharedRead, SyncStyle};
 use crate::error::StorageError;
 use bytes::Bytes;
 use kvstore_core::{Batch, Cursor, FORMAT, Read, ReadError, Space};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    Options, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    DBRecoveryMode, ErrorKind, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 use self_cell::self_cell;
 use std::path::Path;
@@ -17,6 +20,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the format version is kept: in the raft state, which a snapshot does not replace.
 const FORMAT_KEY: &[u8] = b"format";
+
+/// Bytes that a scan reads ahead.
+const SCAN_READAHEAD: usize = 1 << 20;
 
 /// Nearly every key comes before this one.
 const LATE: &[u8] = &[0xff; 64];
@@ -61,11 +67,24 @@ impl RocksEngine {
         };
         std::fs::create_dir_all(path).map_err(|error| failed(error.to_string()))?;
         let cache = Cache::new_lru_cache(options.block_cache);
-        let families = Space::ALL.map(|space| {
-            ColumnFamilyDescriptor::new(space.name(), family_options(space, &cache, options.write_buffers))
-        });
-        let db = DB::open_cf_descriptors(&database_options(options), path, families)
-            .map_err(|error| failed(error.to_string()))?;
+        let open = |recovery| {
+            let mut database = database_options(options);
+            database.set_wal_recovery_mode(recovery);
+            let families = Space::ALL.map(|space| {
+                let family = family_options(space, &cache, options.write_buffers);
+                ColumnFamilyDescriptor::new(space.name(), family)
+            });
+            DB::open_cf_descriptors(&database, path, families)
+        };
+        let db = match open(DBRecoveryMode::TolerateCorruptedTailRecords) {
+            Ok(db) => db,
+            Err(error) if error.kind() == ErrorKind::Corruption => {
+                let reason = error.to_string();
+                check_torn_end(path, &reason).map_err(failed)?;
+                open(DBRecoveryMode::PointInTime).map_err(|error| failed(error.to_string()))?
+            }
+            Err(error) => return Err(failed(error.to_string())),
+        };
         let engine = Self {
             db,
             poison: Mutex::new(None),
@@ -78,8 +97,9 @@ impl RocksEngine {
         match self.view().get(Space::RaftState, FORMAT_KEY)?.as_deref() {
             Some([found]) if *found == FORMAT => Ok(()),
             Some(found) => Err(StorageError::Format {
-                found: found.first().copied().unwrap_or(0),
-                expected: FORMAT,
+                what: "the store",
+                found: found.first().copied().unwrap_or(0).into(),
+                expected: FORMAT.into(),
             }),
             None => {
                 let mut batch = Batch::default();
@@ -107,13 +127,25 @@ impl RocksEngine {
             return Err(StorageError::Poisoned(reason.clone()));
         }
         operation().map_err(|reason| {
-            tracing::error!(operation = name, reason, "the disk failed; the store stops");
-            *poison() = Some(reason.clone());
+            self.poison(name, &reason);
             StorageError::Io {
                 operation: name,
                 reason,
             }
         })
+    }
+
+    fn poison(&self, operation: &'static str, reason: &str) {
+        tracing::error!(operation, reason, "the disk failed; the store stops");
+        let mut poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        poison.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// Remembers that a read failed: what it was after may be missing from anything.
+    fn unreadable(&self, error: &rocksdb::Error) -> ReadError {
+        let reason = error.to_string();
+        self.poison("reading", &reason);
+        ReadError::Io(reason)
     }
 }
 
@@ -189,6 +221,38 @@ impl Engine for RocksEngine {
             })
             .sum()
     }
+
+    fn reclaim(&self, go_on: &mut dyn FnMut() -> bool) -> Result<(), StorageError> {
+        self.guarded("reclaiming space", || reclaim::reclaim(&self.db, go_on))
+    }
+
+    fn failure(&self) -> Option<StorageError> {
+        let poison = self.poison.lock().unwrap_or_else(PoisonError::into_inner);
+        poison.clone().map(StorageError::Poisoned)
+    }
+}
+
+/// Whether a database that RocksDB calls corrupt only has a torn end: a write that was under way when the
+/// power went, and that nobody was told of.
+fn check_torn_end(path: &Path, reason: &str) -> Result<(), String> {
+    match wal::damage(path) {
+        Ok(Some(damage)) if damage.followed => Err(format!(
+            "{} is damaged at byte {}, before records that were written later: {reason}",
+            damage.file.display(),
+            damage.offset
+        )),
+        Ok(Some(damage)) => {
+            let file = damage.file.display().to_string();
+            tracing::warn!(
+                file,
+                offset = damage.offset,
+                "dropping the torn end of the write-ahead log"
+            );
+            Ok(())
+        }
+        Ok(None) => Err(reason.to_owned()),
+        Err(error) => Err(format!("{reason}; reading the write-ahead log: {error}")),
+    }
 }
 
 fn database_options(options: RocksOptions) -> Options {
@@ -200,6 +264,8 @@ fn database_options(options: RocksOptions) -> Options {
     db.set_max_background_jobs(2);
     db.set_keep_log_file_num(4);
     db.set_bytes_per_sync(1 << 20);
+    // A log that is missing, or shorter than it was when it was synced, is noticed.
+    db.set_track_and_verify_wals_in_manifest(true);
     db
 }
 
@@ -216,6 +282,9 @@ fn family_options(space: Space, cache: &Cache, write_buffers: usize) -> Options 
     family.set_compression_type(DBCompressionType::Lz4);
     family.set_write_buffer_size(write_buffers / 2);
     family.set_level_compaction_dynamic_level_bytes(true);
+    // Compaction of revisions and of the log deletes in long runs: files full of that are rewritten soon,
+    // which gives their space back and keeps scans from wading through it.
+    family.add_compact_on_deletion_collector_factory(1024, 512, 0.5);
     family
 }
 
@@ -241,6 +310,10 @@ impl Read for SharedView {
     fn cursor(&self, space: Space) -> Box<dyn Cursor + '_> {
         self.borrow_dependent().cursor(space)
     }
+
+    fn scan(&self, space: Space) -> Box<dyn Cursor + '_> {
+        self.borrow_dependent().scan(space)
+    }
 }
 
 impl Read for RocksView<'_> {
@@ -249,20 +322,35 @@ impl Read for RocksView<'_> {
         self.snapshot
             .get_cf(family, key)
             .map(|found| found.map(Bytes::from))
-            .map_err(|error| ReadError::Io(error.to_string()))
+            .map_err(|error| self.engine.unreadable(&error))
     }
 
     fn cursor(&self, space: Space) -> Box<dyn Cursor + '_> {
         Box::new(RocksCursor {
+            engine: self.engine,
             iterator: self
                 .engine
                 .family(space)
                 .map(|family| self.snapshot.raw_iterator_cf(family)),
         })
     }
+
+    fn scan(&self, space: Space) -> Box<dyn Cursor + '_> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        options.set_readahead_size(SCAN_READAHEAD);
+        Box::new(RocksCursor {
+            engine: self.engine,
+            iterator: self
+                .engine
+                .family(space)
+                .map(|family| self.snapshot.raw_iterator_cf_opt(family, options)),
+        })
+    }
 }
 
 struct RocksCursor<'a> {
+    engine: &'a RocksEngine,
     iterator: Result<DBRawIterator<'a>, ReadError>,
 }
 
@@ -270,9 +358,7 @@ impl RocksCursor<'_> {
     fn moved(&mut self, step: impl FnOnce(&mut DBRawIterator<'_>)) -> Result<(), ReadError> {
         let iterator = self.iterator.as_mut().map_err(|error| error.clone())?;
         step(iterator);
-        iterator
-            .status()
-            .map_err(|error| ReadError::Io(error.to_string()))
+        iterator.status().map_err(|error| self.engine.unreadable(&error))
     }
 }
 

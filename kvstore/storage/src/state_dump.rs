@@ -3,11 +3,27 @@
 use crate::engine::Engine;
 use crate::error::StorageError;
 use bytes::Bytes;
-use kvstore_core::{Batch, Read, ReadError, Space};
+use kvstore_core::{Batch, FORMAT, Read, ReadError, Space};
 use proto::raftpb::StateRecord;
 
 /// A chunk is sent when its records reach this size: well under the message limit of the peer protocol.
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// Refuses the dump of a newer release; `format` is what its sender says, 0 from before it was said.
+///
+/// # Errors
+/// When the records are laid out in a way that this release doesn't know.
+pub fn check_dump_format(format: u32) -> Result<(), StorageError> {
+    let expected = u32::from(FORMAT);
+    if format > expected {
+        return Err(StorageError::Format {
+            what: "the snapshot",
+            found: format,
+            expected,
+        });
+    }
+    Ok(())
+}
 
 /// A copy of the state at one applied index, in chunks.
 #[derive(Debug, Clone, Default)]

@@ -66,6 +66,13 @@ impl Read for StateView {
             None => self.base.cursor(space),
         }
     }
+
+    fn scan(&self, space: Space) -> Box<dyn Cursor + '_> {
+        match self.pinned(space) {
+            Some(_) => self.cursor(space),
+            None => self.base.scan(space),
+        }
+    }
 }
 
 /// Gives out the newest view and takes the writes that make the next one.

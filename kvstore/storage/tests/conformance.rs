@@ -2,7 +2,7 @@
 
 use kvstore_core::{Batch, Space};
 use kvstore_storage::{
-    Engine, MemoryDisk, RaftLog, RocksEngine, RocksOptions, StateDump, StorageError, install_state,
+    Engine, MemoryDisk, RaftLog, RocksEngine, RocksOptions, StateDump, StorageError, SyncStyle, install_state,
 };
 use proto::raftpb::{Blank, Entry, LogId, Vote, entry::Payload};
 use std::sync::Arc;
@@ -218,4 +218,71 @@ fn a_failed_sync_poisons() {
         engine.write(&Batch::default()),
         Err(StorageError::Poisoned(_))
     ));
+}
+
+#[test]
+fn a_full_simulated_disk_refuses_and_works_again_after_room_was_made() {
+    let disk = MemoryDisk::new();
+    let engine = MemoryDisk::open(&disk, Duration::ZERO);
+    put(&engine, Space::Live, &[b"kept"]);
+    engine.sync().expect("syncs");
+    assert_eq!(disk.used(), 8);
+    disk.limit(Some(10));
+    let mut batch = Batch::default();
+    batch.put(Space::Live, &b"key"[..], &b"value"[..]);
+    let full = engine.write(&batch).expect_err("no room");
+    assert!(full.to_string().contains("No space left on device"), "{full}");
+    assert!(matches!(engine.sync(), Err(StorageError::Poisoned(_))));
+    disk.heal();
+    let engine = MemoryDisk::open(&disk, Duration::ZERO);
+    assert_eq!(keys(&engine, Space::Live), [b"kept"]);
+    engine.write(&batch).expect("there is room");
+    assert_eq!(disk.used(), 16);
+}
+
+#[test]
+fn a_simulated_disk_is_as_slow_as_it_is_told() {
+    let disk = MemoryDisk::new();
+    let engine = MemoryDisk::open(&disk, Duration::from_millis(2));
+    disk.slow_down(Duration::from_millis(500));
+    assert_eq!(
+        engine.sync_style(),
+        SyncStyle::Simulated(Duration::from_millis(502))
+    );
+    disk.heal();
+    assert_eq!(
+        engine.sync_style(),
+        SyncStyle::Simulated(Duration::from_millis(2))
+    );
+}
+
+#[test]
+fn damage_to_a_simulated_disk_shows_in_what_is_read_and_stays() {
+    let disk = MemoryDisk::new();
+    let engine = MemoryDisk::open(&disk, Duration::ZERO);
+    put(&engine, Space::Live, &[b"a", b"b"]);
+    engine.sync().expect("syncs");
+    let victim = disk.keys(Space::Live).remove(1);
+    assert!(disk.corrupt(Space::Live, &victim, |value| value[0] ^= 1));
+    assert!(!disk.corrupt(Space::Live, b"nothing", |_| ()));
+    for engine in [engine, MemoryDisk::open(&disk, Duration::ZERO)] {
+        let read = engine.view().get(Space::Live, b"b").expect("reads");
+        assert_eq!(read.as_deref(), Some(&b"c"[..]));
+    }
+}
+
+#[test]
+fn a_simulated_disk_that_lies_loses_what_it_called_durable() {
+    let disk = MemoryDisk::new();
+    let engine = MemoryDisk::open(&disk, Duration::ZERO);
+    disk.ignore_syncs(true);
+    put(&engine, Space::Live, &[b"a"]);
+    engine.sync().expect("says so");
+    put(&engine, Space::Live, &[b"b", b"c"]);
+    disk.tear(1);
+    let engine = MemoryDisk::open(&disk, Duration::ZERO);
+    assert_eq!(keys(&engine, Space::Live), [b"a", b"b"]);
+    disk.fail_reads();
+    assert!(engine.view().get(Space::Live, b"a").is_err());
+    assert!(engine.view().cursor(Space::Live).seek(b"").is_err());
 }
