@@ -1,4 +1,8 @@
-//! Alarms: cluster-wide, kept across restarts, cleared only by hand.
+//! Alarms: cluster-wide, kept across restarts.
+//!
+//! A CORRUPT alarm names the member that holds something else than the others: that member stops serving,
+//! the others go on. With no member named (0), the whole cluster stops, as etcd does for any of them. A
+//! NOSPACE alarm stops what grows the store, whoever raised it.
 
 use crate::meta;
 use crate::overlay::Overlay;
@@ -8,6 +12,15 @@ use proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmResponse, AlarmType};
 
 /// The alarm of a full store.
 pub const ALARM_NOSPACE: i32 = AlarmType::Nospace as i32;
+/// The alarm of a member that differs from the others.
+pub const ALARM_CORRUPT: i32 = AlarmType::Corrupt as i32;
+
+/// Whether `raised` keep `member` from serving.
+pub fn stops_member(raised: &[AlarmMember], member: u64) -> bool {
+    raised
+        .iter()
+        .any(|alarm| alarm.alarm == ALARM_CORRUPT && (alarm.member_id == 0 || alarm.member_id == member))
+}
 
 /// All alarms that are raised.
 ///

@@ -106,6 +106,10 @@ fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Even
         response.header = Some(txn::header(Meta::read(state)?.revision));
         return Ok((Response::Alarm(response), Vec::new()));
     }
+    if command.checkpoint.is_some() {
+        // It changes nothing: members only note what they hold when they come to it.
+        return Ok((Response::Done, Vec::new()));
+    }
     if let Some(request) = &command.cluster_member_attr_set {
         let attributes = request.member_attributes.clone().unwrap_or_default();
         meta::write_member_attributes(state, request.member_id, &attributes);
@@ -115,11 +119,11 @@ fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Even
 }
 
 /// A corrupt cluster takes no writes at all, a full one none that grow it (etcd
-/// `applierV3Corrupt`, `applierV3Capped`).
+/// `applierV3Corrupt`, `applierV3Capped`). A single corrupt member is no reason: it stops by itself.
 fn refuse_under_alarm(state: &Overlay<'_>, grows: bool) -> Result<(), Error> {
     for alarm in meta::read_alarms(state)?.alarms {
         match alarm.alarm() {
-            AlarmType::Corrupt => return Err(Refusal::Corrupt.into()),
+            AlarmType::Corrupt if alarm.member_id == 0 => return Err(Refusal::Corrupt.into()),
             AlarmType::Nospace if grows => return Err(Refusal::NoSpace.into()),
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! Scalars of the replicated state.
 
 use crate::overlay::Overlay;
-use crate::read::{Read, ReadError, Space};
+use crate::read::{Batch, Read, ReadError, Space};
 use bytes::Bytes;
 use prost::Message as _;
 use proto::etcdserverpb::AlarmResponse;
@@ -13,6 +13,12 @@ pub const FORMAT: u8 = 1;
 const REVISION: &[u8] = b"revision";
 const COMPACTED: &[u8] = b"compacted";
 const COMPACTION_DONE: &[u8] = b"compaction_done";
+const BYTES_ADDED: &[u8] = b"bytes_added";
+const BYTES_REMOVED: &[u8] = b"bytes_removed";
+/// How far the log has been applied; the server's business.
+pub const APPLIED_KEY: &[u8] = b"applied";
+/// What each member keeps for itself: it may differ between members that hold the same.
+pub const LOCAL_KEYS: [&[u8]; 4] = [COMPACTION_DONE, BYTES_ADDED, BYTES_REMOVED, APPLIED_KEY];
 const ALARMS: &[u8] = b"alarms";
 const MEMBER: &[u8] = b"member/";
 
@@ -52,7 +58,23 @@ pub fn compaction_done(view: &dyn Read) -> Result<i64, ReadError> {
     Ok(read_i64(view, COMPACTION_DONE)?.unwrap_or(0))
 }
 
-pub const COMPACTION_DONE_KEY: &[u8] = COMPACTION_DONE;
+/// Records up to where superseded versions are gone, and how many bytes have gone in all.
+pub fn write_compaction_done(batch: &mut Batch, revision: i64, bytes_removed: u64) {
+    batch.put(Space::Meta, COMPACTION_DONE, revision.to_be_bytes().to_vec());
+    batch.put(Space::Meta, BYTES_REMOVED, bytes_removed.to_be_bytes().to_vec());
+}
+
+pub fn bytes_added(view: &dyn Read) -> Result<Option<u64>, ReadError> {
+    Ok(read_i64(view, BYTES_ADDED)?.map(i64::cast_unsigned))
+}
+
+pub fn bytes_removed(view: &dyn Read) -> Result<u64, ReadError> {
+    Ok(read_i64(view, BYTES_REMOVED)?.map_or(0, i64::cast_unsigned))
+}
+
+pub fn write_bytes_added(state: &mut Overlay<'_>, bytes: u64) {
+    write_i64(state, BYTES_ADDED, bytes.cast_signed());
+}
 
 pub fn read_alarms(view: &dyn Read) -> Result<AlarmResponse, ReadError> {
     match view.get(Space::Meta, ALARMS)? {

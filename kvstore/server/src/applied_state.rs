@@ -1,15 +1,13 @@
 //! How far the log has been applied, kept with the state itself.
 
 use bytes::Bytes;
-use kvstore_core::{Overlay, Read, ReadError, Space};
+use kvstore_core::{APPLIED_KEY, Overlay, Read, ReadError, Space};
 use prost::Message as _;
 use proto::raftpb::Applied;
 
-const APPLIED: &[u8] = b"applied";
-
 /// What `view` has applied; the default in an empty store.
 pub fn read(view: &dyn Read) -> Result<Applied, ReadError> {
-    match view.get(Space::Meta, APPLIED)? {
+    match view.get(Space::Meta, APPLIED_KEY)? {
         None => Ok(Applied::default()),
         Some(bytes) => Applied::decode(bytes).map_err(|error| ReadError::corrupt(Space::Meta, error)),
     }
@@ -17,5 +15,5 @@ pub fn read(view: &dyn Read) -> Result<Applied, ReadError> {
 
 /// Records it in the same batch as what was applied.
 pub fn write(state: &mut Overlay<'_>, applied: &Applied) {
-    state.put(Space::Meta, APPLIED, Bytes::from(applied.encode_to_vec()));
+    state.put(Space::Meta, APPLIED_KEY, Bytes::from(applied.encode_to_vec()));
 }

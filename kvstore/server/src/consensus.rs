@@ -96,6 +96,17 @@ impl Consensus {
         })
     }
 
+    /// A connection for asking a member what it holds.
+    pub fn integrity_of(&self, id: u64) -> Option<IntegrityClient> {
+        let node = self.members().remove(&id)?;
+        Some(self.peers.integrity(id, &node.peer_address))
+    }
+
+    /// Drops the connection to a member that didn't answer.
+    pub fn reconnect(&self, id: u64) {
+        self.peers.reconnect(id);
+    }
+
     pub fn is_voter(&self, id: u64) -> bool {
         self.with_metrics(|metrics| metrics.membership_config.voter_ids().any(|voter| voter == id))
     }
@@ -388,6 +399,7 @@ impl Consensus {
     }
 }
 
+pub type IntegrityClient = raftpb::integrity_client::IntegrityClient<tonic::transport::Channel>;
 pub type LeaderClient = raftpb::leader_client::LeaderClient<tonic::transport::Channel>;
 
 fn leader_of(forward: ForwardToLeader<TypeConfig>) -> Option<(u64, PeerNode)> {

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+/// How soon a disk that failed a read ends the member.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// A leader that is told to stop waits this long for another to take over.
 const HANDOVER: Duration = Duration::from_secs(2);
 
@@ -53,10 +55,17 @@ pub async fn publish(
     }
 }
 
-/// Ends with an error when raft has stopped by itself: its disk failed.
-pub async fn watch_health(raft: Raft, cancel: CancellationToken) -> Result<(), MemberError> {
+/// Ends with an error when the disk has failed, or raft has stopped by itself.
+pub async fn watch_health(
+    raft: Raft,
+    store: Arc<Store>,
+    cancel: CancellationToken,
+) -> Result<(), MemberError> {
     let mut metrics = raft.metrics();
     loop {
+        if let Some(failure) = store.engine().failure() {
+            return Err(failure.into());
+        }
         let state = metrics.borrow_watched().running_state.clone();
         if let Err(fatal) = state {
             return Err(MemberError::Raft(fatal.to_string()));
@@ -65,6 +74,8 @@ pub async fn watch_health(raft: Raft, cancel: CancellationToken) -> Result<(), M
             biased;
             () = cancel.cancelled() => return Ok(()),
             changed = metrics.changed() => if changed.is_err() { return Ok(()) },
+            // A read that fails tells nobody else.
+            () = tokio::time::sleep(HEALTH_INTERVAL) => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::services::{ETCD_VERSION, Shared};
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, Uri, header};
 use http_body_util::Full;
-use kvstore_core::alarms;
+use kvstore_core::{ALARM_CORRUPT, alarms};
 use std::fmt::Write as _;
 use tonic::body::Body;
 
@@ -66,6 +66,8 @@ impl HttpEndpoints {
             Ok(raised) => {
                 let alarm = raised
                     .iter()
+                    // Another member that is corrupt has stopped by itself.
+                    .filter(|alarm| alarm.alarm != ALARM_CORRUPT || self.shared.is_stopped())
                     .map(|alarm| alarm.alarm().as_str_name())
                     .find(|name| !excluded(name));
                 match alarm {
@@ -129,11 +131,7 @@ impl HttpEndpoints {
     }
 
     fn uncorrupted(&self) -> Result<(), String> {
-        let raised = alarms(&*self.shared.store.view()).map_err(|error| error.to_string())?;
-        match raised
-            .iter()
-            .any(|alarm| alarm.alarm().as_str_name() == "CORRUPT")
-        {
+        match self.shared.is_stopped() {
             true => Err("alarm activated: CORRUPT".to_owned()),
             false => Ok(()),
         }
@@ -150,7 +148,7 @@ impl HttpEndpoints {
     fn metrics(&self) -> String {
         let leader = self.shared.consensus.view();
         let revision = self.shared.store.hub.revision();
-        let size = self.shared.store.engine().size();
+        let (upkeep, engine) = (&self.shared.store.upkeep, self.shared.store.engine());
         let applied = self.shared.store.applied.get();
         let (watchers, streams) = self.shared.store.hub.sizes();
         let gauges = [
@@ -158,8 +156,8 @@ impl HttpEndpoints {
             ("etcd_server_is_leader", u64::from(leader.is_leader)),
             ("etcd_server_proposals_committed_total", leader.committed_index),
             ("etcd_server_proposals_applied_total", applied),
-            ("etcd_mvcc_db_total_size_in_bytes", size),
-            ("etcd_mvcc_db_total_size_in_use_in_bytes", size),
+            ("etcd_mvcc_db_total_size_in_bytes", upkeep.file_bytes(&**engine)),
+            ("etcd_mvcc_db_total_size_in_use_in_bytes", upkeep.in_use()),
             (
                 "etcd_debugging_mvcc_current_revision",
                 u64::try_from(revision).unwrap_or(0),

@@ -11,11 +11,16 @@ compile_error!(
     "build with --cfg tokio_unstable (see .cargo/config.toml): a simulation is not repeatable without it"
 );
 
+mod alarm_board;
 mod applied_index;
 mod applied_state;
+mod aside;
+mod auto_compaction;
+mod checkpoints;
 mod compactor;
 mod config;
 mod consensus;
+mod corruption;
 mod duties;
 mod forwarder;
 mod grpc_server;
@@ -25,11 +30,14 @@ mod leadership;
 mod lessor;
 mod member;
 mod peers;
+mod quota;
 mod raft;
 mod read_barrier;
+mod reclaimer;
 mod services;
 mod status;
 mod store;
+mod upkeep;
 mod watch;
 
 pub use config::{

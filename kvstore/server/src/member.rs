@@ -1,8 +1,10 @@
 //! A member: opens its state, joins raft, serves clients and peers until told to stop.
 
+use crate::auto_compaction;
 use crate::compactor;
 use crate::config::{DataDir, MemberConfig};
 use crate::consensus::Consensus;
+use crate::corruption::{self, Checker};
 use crate::duties;
 use crate::grpc_server::{self, Router};
 use crate::http::HttpEndpoints;
@@ -12,8 +14,8 @@ use crate::peers::{MAX_PEER_MESSAGE, Peers, address_of};
 use crate::raft::{LogStore, PeerNode, Raft, RaftNetwork, RaftService, Runtime, StateMachine, SyncQueue};
 use crate::read_barrier::ReadBarrier;
 use crate::services::{
-    AuthService, ClusterService, KvService, LeaderService, LeaseService, MaintenanceService, RANGE_PATH,
-    RangeMethod, Shared, WATCH_PATH, WatchMethod,
+    AuthService, ClusterService, IntegrityService, KvService, LeaderService, LeaseService,
+    MaintenanceService, RANGE_PATH, RangeMethod, Shared, WATCH_PATH, WatchMethod,
 };
 use crate::store::Store;
 use kvstore_storage::{Engine, RaftLog, RocksEngine, StorageError};
@@ -24,9 +26,11 @@ use proto::etcdserverpb::cluster_server::ClusterServer;
 use proto::etcdserverpb::kv_server::KvServer;
 use proto::etcdserverpb::lease_server::LeaseServer;
 use proto::etcdserverpb::maintenance_server::MaintenanceServer;
+use proto::raftpb::integrity_server::IntegrityServer;
 use proto::raftpb::leader_server::LeaderServer;
 use proto::raftpb::raft_server::RaftServer;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Env, Listener};
@@ -170,16 +174,18 @@ impl Member {
         });
         tasks.spawn({
             let (store, duties) = (Arc::clone(&store), duties.clone());
-            async move { Ok(compactor::run(store, duties).await?) }
+            let pace = self.config.compaction_pace;
+            async move { Ok(compactor::run(store, pace, duties).await?) }
         });
+        self.keep_in_order(&mut tasks, &shared, &duties);
         tasks.spawn(duties::publish(
             self.config.clone(),
             self.id,
             consensus.clone(),
-            store,
+            Arc::clone(&store),
             duties,
         ));
-        tasks.spawn(duties::watch_health(raft.clone(), services.clone()));
+        tasks.spawn(duties::watch_health(raft.clone(), store, services.clone()));
         tracing::info!(
             name = self.config.name,
             id = format!("{:x}", self.id),
@@ -214,6 +220,43 @@ impl Member {
             self.store.engine().sync()?;
         }
         outcome
+    }
+
+    /// What keeps the store in order beside serving: quota, compaction, comparing with the others.
+    fn keep_in_order(
+        &self,
+        tasks: &mut JoinSet<Result<(), MemberError>>,
+        shared: &Shared,
+        duties: &CancellationToken,
+    ) {
+        let checker = Checker {
+            options: self.config.corrupt_check,
+            consensus: shared.consensus.clone(),
+            store: Arc::clone(&shared.store),
+            soon: Arc::clone(&shared.check_soon),
+        };
+        let (consensus, store) = (shared.consensus.clone(), Arc::clone(&shared.store));
+        let mut spawn = |duty: Pin<Box<dyn Future<Output = ()> + Send>>| {
+            tasks.spawn(async move {
+                duty.await;
+                Ok(())
+            });
+        };
+        spawn(Box::pin(shared.quota.clone().watch(duties.clone())));
+        spawn(Box::pin(auto_compaction::run(
+            self.config.auto_compaction,
+            consensus.clone(),
+            Arc::clone(&store),
+            duties.clone(),
+        )));
+        spawn(Box::pin(corruption::ask_for_check(
+            self.config.corrupt_check,
+            consensus.clone(),
+            Arc::clone(&shared.check_soon),
+            duties.clone(),
+        )));
+        spawn(Box::pin(checker.run(duties.clone())));
+        spawn(Box::pin(corruption::step_aside(consensus, store, duties.clone())));
     }
 
     async fn start_raft(&self, peers: &Peers) -> Result<Raft, MemberError> {
@@ -344,10 +387,11 @@ impl Member {
                         .max_encoding_message_size(MAX_PEER_MESSAGE),
                 )
                 .with(
-                    LeaderServer::new(LeaderService::new(shared))
+                    LeaderServer::new(LeaderService::new(shared.clone()))
                         .max_decoding_message_size(MAX_PEER_MESSAGE)
                         .max_encoding_message_size(MAX_PEER_MESSAGE),
-                );
+                )
+                .with(IntegrityServer::new(IntegrityService::new(shared)));
             grpc_server::serve(listener, tls, router, PEER_KEEPALIVE, stop).await;
             Ok(())
         }

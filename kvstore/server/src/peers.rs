@@ -2,6 +2,7 @@
 
 use crate::config::MemberConfig;
 use crate::identity::member_id;
+use proto::raftpb::integrity_client::IntegrityClient;
 use proto::raftpb::leader_client::LeaderClient;
 use proto::raftpb::raft_client::RaftClient;
 use std::collections::BTreeMap;
@@ -54,13 +55,23 @@ impl Peers {
             .max_encoding_message_size(MAX_PEER_MESSAGE)
     }
 
-    /// The shared connection for requests to the leader.
-    pub fn leader(&self, id: u64, logged: &str) -> LeaderClient<Channel> {
+    /// The shared connection to a member.
+    fn channel(&self, id: u64, logged: &str) -> Channel {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let channel = channels
             .entry(id)
             .or_insert_with(|| support::grpc_channel(&self.env, &self.address(id, logged), self.tls.clone()));
-        LeaderClient::new(channel.clone())
+        channel.clone()
+    }
+
+    /// The shared connection for asking a member what it holds.
+    pub fn integrity(&self, id: u64, logged: &str) -> IntegrityClient<Channel> {
+        IntegrityClient::new(self.channel(id, logged))
+    }
+
+    /// The shared connection for requests to the leader.
+    pub fn leader(&self, id: u64, logged: &str) -> LeaderClient<Channel> {
+        LeaderClient::new(self.channel(id, logged))
             .max_decoding_message_size(MAX_PEER_MESSAGE)
             .max_encoding_message_size(MAX_PEER_MESSAGE)
     }

@@ -3,6 +3,7 @@
 mod auth;
 mod cluster;
 mod encoded;
+mod integrity;
 mod kv;
 mod kv_range;
 mod kv_stream;
@@ -15,6 +16,7 @@ mod watch;
 pub use auth::AuthService;
 pub use cluster::ClusterService;
 pub use encoded::Encoded;
+pub use integrity::IntegrityService;
 pub use kv::KvService;
 pub use kv_range::{PATH as RANGE_PATH, RangeMethod};
 pub use leader::LeaderService;
@@ -25,12 +27,16 @@ pub use watch::{PATH as WATCH_PATH, WatchMethod};
 
 use crate::config::MemberConfig;
 use crate::consensus::Consensus;
+use crate::quota::Quota;
 use crate::read_barrier::ReadBarrier;
+use crate::reclaimer::Reclaimer;
 use crate::status;
 use crate::store::Store;
+use kvstore_core::Refusal;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Random;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
@@ -49,6 +55,10 @@ pub struct Shared {
     pub max_request_bytes: usize,
     pub progress_interval: Duration,
     pub election: Duration,
+    pub quota: Quota,
+    pub reclaimer: Reclaimer,
+    /// Asks the leader's check to hurry.
+    pub check_soon: Arc<Notify>,
     /// Ends the streams when the member stops.
     pub cancel: CancellationToken,
 }
@@ -63,6 +73,9 @@ impl Shared {
         cancel: CancellationToken,
     ) -> Self {
         Self {
+            quota: Quota::new(config.quota_bytes, Arc::clone(&store), consensus.clone()),
+            reclaimer: Reclaimer::new(Arc::clone(store.engine()), cancel.clone()),
+            check_soon: Arc::default(),
             store,
             consensus,
             barrier,
@@ -75,8 +88,17 @@ impl Shared {
         }
     }
 
-    /// Refuses a request that must not be served without a leader when there is none.
+    /// Whether this member must not serve, because what it holds is wrong.
+    pub fn is_stopped(&self) -> bool {
+        self.store.alarms.stops(self.consensus.id)
+    }
+
+    /// Refuses what a corrupt member must not serve, and a request that must not be served without a leader
+    /// when there is none.
     fn check_leader<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        if self.is_stopped() {
+            return Err(status::refused(Refusal::Corrupt));
+        }
         if requires_leader(request) && self.consensus.view().leader.is_none() {
             return Err(status::no_leader());
         }

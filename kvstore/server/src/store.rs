@@ -1,14 +1,18 @@
 //! The state machine of one member: the engine, the leases' clock and the watchers, moved on together.
 
+use crate::alarm_board::AlarmBoard;
 use crate::applied_index::AppliedIndex;
 use crate::applied_state;
+use crate::checkpoints::Checkpoints;
 use crate::lessor::Lessor;
+use crate::upkeep::Upkeep;
 use crate::watch::{Published, WatchHub};
-use kvstore_core::{Applied, Batch, Command, Meta, Overlay, Refusal, Response, apply};
+use kvstore_core::{
+    Applied, Command, CompactionStep, Meta, Overlay, Refusal, Response, apply, event_bytes, write_added,
+};
 use kvstore_storage::{Engine, StateCache, StateDump, StateView, StorageError, install_state};
 use proto::raftpb;
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// What a command came to: etcd's answer, or etcd's error.
 pub type Reply = Result<Response, Refusal>;
@@ -27,8 +31,9 @@ pub struct Store {
     pub lessor: Lessor,
     /// The index of the last entry applied.
     pub applied: AppliedIndex,
-    /// There is something to remove from disk.
-    pub compaction_wanted: Notify,
+    pub alarms: AlarmBoard,
+    pub upkeep: Upkeep,
+    pub checkpoints: Checkpoints,
 }
 
 impl Store {
@@ -41,11 +46,13 @@ impl Store {
         let view = state.view();
         let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);
         Ok(Self {
-            state,
             hub: WatchHub::new(meta.revision),
             lessor: Lessor::default(),
             applied: AppliedIndex::new(applied.log_id.unwrap_or_default().index),
-            compaction_wanted: Notify::new(),
+            alarms: AlarmBoard::read(&*view)?,
+            upkeep: Upkeep::read(&*view, &**state.engine())?,
+            checkpoints: Checkpoints::default(),
+            state,
         })
     }
 
@@ -58,16 +65,18 @@ impl Store {
         self.state.view()
     }
 
-    /// Writes what concerns this member alone, like the removal of what is compacted.
+    /// Writes a step of compaction that was planned when the state had been replaced `planned` times.
     ///
     /// # Errors
     /// When the disk fails; the member must stop then.
-    pub fn write_local(&self, batch: &Batch) -> Result<(), StorageError> {
-        self.state.write(batch)
+    pub fn write_step(&self, step: &CompactionStep, planned: u64) -> Result<(), StorageError> {
+        self.upkeep
+            .write_step(step, planned, || self.state.write(&step.batch))
     }
 
     /// Applies committed entries in one batch; gives a reply for each. When it returns, the state is
-    /// readable, the watchers have been told, and the leases' clock knows.
+    /// readable, the watchers have been told, and the leases' clock knows. A checkpoint must be the last of
+    /// its batch.
     ///
     /// # Errors
     /// When the disk fails: then nothing was applied and the member must stop.
@@ -81,7 +90,8 @@ impl Store {
         let mut replies = Vec::with_capacity(entries.len());
         let mut published = Vec::new();
         let mut lease_changes = Vec::new();
-        let mut compacted = false;
+        let (mut compacted, mut alarmed, mut checkpoint) = (false, false, None);
+        let mut bytes_added = self.upkeep.added();
         progress.log_id = Some(last);
         for (_, entry) in entries {
             let command = match entry {
@@ -107,17 +117,26 @@ impl Store {
                     lease_changes.extend(command.lease_revoke.map(|revoked| (revoked.id, None)));
                 }
                 Ok(Response::Compaction(_)) => compacted = true,
+                Ok(Response::Alarm(_)) => alarmed = true,
+                Ok(Response::Done) => checkpoint = command.checkpoint,
                 _ => {}
             }
+            bytes_added += events.iter().map(event_bytes).sum::<u64>();
             if !events.is_empty() {
                 published.push(Published::new(revision, events));
             }
             replies.push(reply);
         }
         applied_state::write(&mut state, &progress);
+        write_added(&mut state, bytes_added);
         let batch = state.into_batch();
         drop(view);
         self.state.write(&batch)?;
+        self.upkeep.set_added(bytes_added);
+        if let Some(checkpoint) = checkpoint {
+            // Only this task applies: the view shows what is applied up to here and nothing else.
+            self.checkpoints.take(self, last.index, checkpoint.definition);
+        }
         // The order matters: who is told of a write must be able to read it, and who is told that a
         // command is applied must have been told of its events.
         self.hub.publish(published);
@@ -128,7 +147,10 @@ impl Store {
             }
         }
         if compacted {
-            self.compaction_wanted.notify_one();
+            self.upkeep.wanted.notify_one();
+        }
+        if alarmed {
+            self.alarms.update(&*self.view())?;
         }
         self.applied.advance(last.index);
         Ok(replies)
@@ -139,12 +161,17 @@ impl Store {
     /// # Errors
     /// When the disk fails; the member must stop.
     pub fn install(&self, dump: StateDump) -> Result<(), StorageError> {
-        self.state.replace(|engine| install_state(engine, dump))?;
+        self.checkpoints.clear();
+        self.upkeep.replace(|| {
+            self.state.replace(|engine| install_state(engine, dump))?;
+            Ok((self.view(), self.engine()))
+        })?;
         let view = self.view();
+        self.alarms.update(&*view)?;
         let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);
         self.hub.jump(meta.revision);
         self.applied.advance(applied.log_id.unwrap_or_default().index);
-        self.compaction_wanted.notify_one();
+        self.upkeep.wanted.notify_one();
         Ok(())
     }
 }

@@ -4,11 +4,15 @@
 
 #[path = "etcd/cluster.rs"]
 mod cluster;
+#[path = "etcd/corruption.rs"]
+mod corruption;
 #[path = "etcd/differential.rs"]
 mod differential;
 #[path = "etcd/etcdctl.rs"]
 mod etcdctl;
 #[path = "etcd/harness.rs"]
 mod harness;
+#[path = "etcd/upkeep.rs"]
+mod upkeep;
 #[path = "etcd/watching.rs"]
 mod watching;

@@ -3,7 +3,7 @@
 use super::convert::{entry_in, log_id_in, log_id_out, stored_membership_in, vote_in, vote_out};
 use super::state_machine::SnapshotData;
 use super::types::{Raft, Runtime, TypeConfig};
-use kvstore_storage::StateDump;
+use kvstore_storage::{StateDump, check_dump_format};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
@@ -108,6 +108,8 @@ impl raft_server::Raft for RaftService {
         let mut complete = false;
         while let Some(chunk) = chunks.message().await? {
             if let Some(meta) = chunk.meta {
+                check_dump_format(meta.format)
+                    .map_err(|error| Status::failed_precondition(error.to_string()))?;
                 head = Some((chunk.vote, meta));
             }
             complete = chunk.last;

@@ -5,7 +5,7 @@ use super::types::TypeConfig;
 use crate::applied_state;
 use crate::store::{Committed, Store};
 use futures::{Stream, StreamExt as _};
-use kvstore_core::Command;
+use kvstore_core::{Command, FORMAT};
 use kvstore_storage::{StateDump, StorageError};
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
@@ -81,6 +81,7 @@ impl SnapshotData {
                     last_log: applied.log_id,
                     membership: applied.membership,
                     id: String::new(),
+                    format: FORMAT.into(),
                 };
                 Ok((meta, StateDump::of(&*view)?))
             }
@@ -122,9 +123,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             let log_id = entry.log_id;
+            let mut last_of_batch = false;
             let committed = match entry_out(&entry).payload {
                 Some(raftpb::entry::Payload::Command(bytes)) => {
                     let command = Command::decode(bytes).map_err(io::Error::other)?;
+                    last_of_batch = command.checkpoint.is_some();
                     Committed::Command(Box::new(command))
                 }
                 Some(raftpb::entry::Payload::Membership(_)) => {
@@ -137,7 +140,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 _ => Committed::Blank,
             };
             batch.push((log_id_out(&log_id), committed, responder));
-            if batch.len() == MAX_BATCH {
+            if batch.len() == MAX_BATCH || last_of_batch {
                 self.apply_batch(&mut batch)?;
             }
         }

@@ -4,7 +4,8 @@ use super::reply::expect_response;
 use super::{Shared, kv_stream};
 use crate::status;
 use kvstore_core::{
-    Command, check_delete, check_put, check_range, check_txn, is_read_only, range, read_only_txn,
+    Command, check_delete, check_put, check_range, check_txn, is_read_only, put_cost, range, read_only_txn,
+    txn_cost,
 };
 use proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
@@ -77,6 +78,7 @@ impl kv_server::Kv for KvService {
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         self.shared.check_leader(&request)?;
         let request = request.into_inner();
+        self.shared.quota.admit(put_cost(&request)).await?;
         check_put(&request).map_err(status::refused)?;
         self.shared.check_size(&request)?;
         let command = Command {
@@ -108,6 +110,7 @@ impl kv_server::Kv for KvService {
     async fn txn(&self, request: Request<TxnRequest>) -> Result<Response<TxnResponse>, Status> {
         self.shared.check_leader(&request)?;
         let request = request.into_inner();
+        self.shared.quota.admit(txn_cost(&request)).await?;
         check_txn(&request, self.shared.max_txn_ops).map_err(status::refused)?;
         self.shared.check_size(&request)?;
         let mut response = if is_read_only(&request) {
@@ -126,18 +129,24 @@ impl kv_server::Kv for KvService {
         Ok(Response::new(response))
     }
 
-    /// The versions go from disk in the background whether or not `physical` is asked for: nobody can
-    /// read them either way.
+    /// The versions go from disk in the background. With `physical` the answer waits until they are gone
+    /// from this member's.
     async fn compact(
         &self,
         request: Request<CompactionRequest>,
     ) -> Result<Response<CompactionResponse>, Status> {
         self.shared.check_leader(&request)?;
+        let request = request.into_inner();
         let command = Command {
-            compaction: Some(request.into_inner()),
+            compaction: Some(request),
             ..Command::default()
         };
         let mut response = expect_response!(self.shared.consensus.propose(&command).await?, Compaction);
+        if request.physical {
+            let mut compacted = self.shared.store.upkeep.compacted();
+            let done = compacted.wait_for(|done| *done >= request.revision).await;
+            done.map_err(|_| status::stopped())?;
+        }
         self.header(&mut response.header);
         Ok(Response::new(response))
     }

@@ -5,7 +5,7 @@ use super::reply::expect_response;
 use crate::consensus::LeaderClient;
 use crate::lessor::Renewal;
 use crate::status;
-use kvstore_core::{Command, MAX_LEASE_TTL, Refusal, lease_keys, leases};
+use kvstore_core::{Command, LEASE_COST, MAX_LEASE_TTL, Refusal, lease_keys, leases};
 use proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest,
     LeaseLeasesResponse, LeaseRevokeRequest, LeaseRevokeResponse, LeaseStatus, LeaseTimeToLiveRequest,
@@ -79,6 +79,7 @@ impl lease_server::Lease for LeaseService {
     ) -> Result<Response<LeaseGrantResponse>, Status> {
         self.shared.check_leader(&request)?;
         let mut request = request.into_inner();
+        self.shared.quota.admit(LEASE_COST).await?;
         if request.ttl > MAX_LEASE_TTL {
             return Err(status::refused(Refusal::LeaseTtlTooLarge));
         }

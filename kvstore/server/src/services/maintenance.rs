@@ -2,8 +2,9 @@
 
 use super::reply::expect_response;
 use super::{ETCD_VERSION, Shared};
+use crate::aside;
 use crate::status;
-use kvstore_core::{Command, Meta, alarms, hash_kv};
+use kvstore_core::{Command, Meta, ReadError, alarms, hash_kv, state_hash};
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse,
@@ -57,7 +58,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
     async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         let leader = self.shared.consensus.view();
         let revision = self.shared.store.hub.revision();
-        let size = i64::try_from(self.shared.store.engine().size()).unwrap_or(i64::MAX);
+        let store = &self.shared.store;
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut errors = Vec::new();
         if leader.leader.is_none() {
             errors.push("etcdserver: no leader".to_owned());
@@ -72,46 +74,55 @@ impl maintenance_server::Maintenance for MaintenanceService {
         Ok(Response::new(StatusResponse {
             header: Some(self.shared.consensus.header(revision)),
             version: ETCD_VERSION.to_owned(),
-            db_size: size,
+            db_size: bytes(store.upkeep.file_bytes(&**store.engine())),
             leader: leader.leader.unwrap_or(0),
             raft_index: leader.committed_index,
             raft_term: leader.term,
             raft_applied_index: self.shared.store.applied.get(),
             errors,
-            db_size_in_use: size,
+            db_size_in_use: bytes(store.upkeep.in_use()),
             is_learner: !self.shared.consensus.is_voter(self.shared.consensus.id),
             storage_version: "3.6.0".to_owned(),
-            db_size_quota: 0,
+            db_size_quota: bytes(self.shared.quota.limit()),
             downgrade_info: None,
         }))
     }
 
-    /// There is nothing to defragment: the engine gives space back by itself, while it serves.
+    /// The engine gives space back by itself, while it serves; this makes it hurry, and doesn't wait.
     async fn defragment(
         &self,
         _request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
+        self.shared.reclaimer.hurry();
         Ok(Response::new(DefragmentResponse {
             header: Some(self.shared.consensus.header(0)),
         }))
     }
 
+    /// Of the whole state, as members compare it: all that is replicated.
     async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
-        let crc = hash_kv(&*self.shared.store.view(), 0).map_err(|error| status::failed(&error))?;
+        let mut work = aside::start(&self.shared.store, |view, on_slice| {
+            let revision = Meta::read(view)?.revision;
+            Ok::<_, ReadError>((state_hash(view, on_slice)?, revision))
+        });
+        let outcome = work.result().await.ok_or_else(status::stopped)?;
+        let (hash, revision) = outcome.map_err(|error| status::unreadable(&error))?;
         Ok(Response::new(HashResponse {
-            header: Some(self.shared.consensus.header(crc.revision)),
-            hash: crc.hash,
+            header: Some(self.shared.consensus.header(revision)),
+            hash: hash.ok_or_else(status::stopped)?,
         }))
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
-        let view = self.shared.store.view();
-        let crc = hash_kv(&*view, request.get_ref().revision).map_err(|error| status::failed(&error))?;
-        let revision = Meta::read(&*view)
-            .map_err(|error| status::unreadable(&error))?
-            .revision;
+        let revision = request.into_inner().revision;
+        let mut work = aside::start(&self.shared.store, move |view, on_slice| {
+            hash_kv(view, revision, on_slice)
+        });
+        let outcome = work.result().await.ok_or_else(status::stopped)?;
+        let crc = outcome.map_err(|error| status::failed(&error))?;
+        let crc = crc.ok_or_else(status::stopped)?;
         Ok(Response::new(HashKvResponse {
-            header: Some(self.shared.consensus.header(revision)),
+            header: Some(self.shared.consensus.header(crc.current)),
             hash: crc.hash,
             compact_revision: crc.compacted,
             hash_revision: crc.revision,

@@ -1,0 +1,157 @@
+//! The bound on what the store holds (etcd `server/etcdserver/api/v3rpc/quota.go`).
+//!
+//! A member that is asked for more than fits raises NOSPACE, and from then on no member takes anything that
+//! makes the store grow. Unlike etcd's the alarm clears itself, once there is room again: a client has
+//! compacted, or the quota was raised. One raised by hand without a member's id stays until it's disarmed.
+
+use crate::consensus::Consensus;
+use crate::status;
+use crate::store::Store;
+use kvstore_core::{ALARM_NOSPACE, Command, Refusal};
+use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::{AlarmMember, AlarmRequest};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+/// How often a raised alarm is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// The leader clears the alarms of others after there has been room for so long by its own quota: their
+/// members may be down or gone, and else they do it themselves.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// There is room again when this part of the quota is free: else the next put would raise the alarm again.
+const FREE_PART: u64 = 16;
+
+/// A member's quota.
+#[derive(Clone)]
+pub struct Quota {
+    limit: u64,
+    store: Arc<Store>,
+    consensus: Consensus,
+    raising: Arc<AtomicBool>,
+}
+
+impl Quota {
+    /// `limit` in bytes of kept versions; 0: none.
+    pub fn new(limit: u64, store: Arc<Store>, consensus: Consensus) -> Self {
+        Self {
+            limit,
+            store,
+            consensus,
+            raising: Arc::default(),
+        }
+    }
+
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Lets a request pass that costs so much.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSpace`]; the alarm is raised then.
+    pub async fn admit(&self, cost: u64) -> Result<(), Status> {
+        if cost == 0 {
+            return Ok(());
+        }
+        let fits = self.limit == 0 || self.store.upkeep.in_use() + cost < self.limit;
+        if fits && !self.store.alarms.is_full() {
+            return Ok(());
+        }
+        // One proposal for all who are refused meanwhile.
+        if !fits && !self.store.alarms.is_full() && !self.raising.swap(true, Ordering::AcqRel) {
+            let raised = self.propose(self.alarm(), AlarmAction::Activate).await;
+            self.raising.store(false, Ordering::Release);
+            raised?;
+            tracing::warn!(
+                in_use = self.store.upkeep.in_use(),
+                quota = self.limit,
+                "the store is full"
+            );
+        }
+        Err(status::refused(Refusal::NoSpace))
+    }
+
+    /// Clears the alarms once there is room again, until `cancel`.
+    pub async fn watch(self, cancel: CancellationToken) {
+        let mut changes = self.store.alarms.changes();
+        let mut room_since: Option<Instant> = None;
+        loop {
+            let raised: Vec<AlarmMember> = changes
+                .borrow_and_update()
+                .iter()
+                .filter(|alarm| alarm.alarm == ALARM_NOSPACE && alarm.member_id != 0)
+                .copied()
+                .collect();
+            if raised.is_empty() || !self.has_room() {
+                room_since = None;
+            } else {
+                let since = *room_since.get_or_insert_with(Instant::now);
+                let patient = since.elapsed() >= PATIENCE && self.consensus.view().is_leader;
+                for alarm in &raised {
+                    if *alarm == self.alarm() || patient {
+                        self.clear(*alarm).await;
+                    }
+                }
+            }
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                changed = changes.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(LOOK), if !raised.is_empty() => {}
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.limit == 0 || self.store.upkeep.in_use() < self.limit - self.limit / FREE_PART
+    }
+
+    async fn clear(&self, alarm: AlarmMember) {
+        match self.propose(alarm, AlarmAction::Deactivate).await {
+            Ok(()) => tracing::info!(
+                member = format!("{:x}", alarm.member_id),
+                in_use = self.store.upkeep.in_use(),
+                quota = self.limit,
+                "there is room again"
+            ),
+            // Tried again at the next look.
+            Err(status) => tracing::debug!(%status, "clearing an alarm"),
+        }
+    }
+
+    fn alarm(&self) -> AlarmMember {
+        AlarmMember {
+            member_id: self.consensus.id,
+            alarm: ALARM_NOSPACE,
+        }
+    }
+
+    async fn propose(&self, alarm: AlarmMember, action: AlarmAction) -> Result<(), Status> {
+        propose_alarm(&self.consensus, alarm, action).await
+    }
+}
+
+/// Raises or clears an alarm.
+///
+/// # Errors
+/// When the cluster doesn't take it.
+pub async fn propose_alarm(
+    consensus: &Consensus,
+    alarm: AlarmMember,
+    action: AlarmAction,
+) -> Result<(), Status> {
+    let command = Command {
+        alarm: Some(AlarmRequest {
+            action: action as i32,
+            member_id: alarm.member_id,
+            alarm: alarm.alarm,
+        }),
+        ..Command::default()
+    };
+    let reply = consensus.propose(&command).await?;
+    reply.map(|_| ()).map_err(status::refused)
+}

@@ -1,0 +1,134 @@
+//! How far compaction has got on this disk, and how much the store holds.
+
+use kvstore_core::{CompactionStep, Meta, Read, StoredBytes, compaction_done};
+use kvstore_storage::{Engine, StateView, StorageError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+/// The size of the files is asked for at most this often.
+const SIZE_AGE: Duration = Duration::from_secs(1);
+
+/// Shared by those who apply, those who compact and those who ask.
+pub struct Upkeep {
+    added: AtomicU64,
+    removed: AtomicU64,
+    /// Up to which revision superseded versions are gone from disk.
+    compacted: watch::Sender<i64>,
+    /// There is something to remove from disk.
+    pub wanted: Notify,
+    /// Counts how often the state was replaced. Held while it is, and while a step of compaction is written:
+    /// a step planned on the state before must not be written into the one after.
+    replacements: Mutex<u64>,
+    size: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Upkeep {
+    /// # Errors
+    /// When the store can't be read.
+    pub fn read(view: &dyn Read, engine: &dyn Engine) -> Result<Self, StorageError> {
+        let upkeep = Self {
+            added: AtomicU64::new(0),
+            removed: AtomicU64::new(0),
+            compacted: watch::Sender::new(0),
+            wanted: Notify::new(),
+            replacements: Mutex::new(0),
+            size: Mutex::new(None),
+        };
+        upkeep.take_up(view, engine)?;
+        Ok(upkeep)
+    }
+
+    fn take_up(&self, view: &dyn Read, engine: &dyn Engine) -> Result<(), StorageError> {
+        let stored = match StoredBytes::read(view)? {
+            Some(stored) => stored,
+            // Written before there were counters: the size of the files is the best guess.
+            None if Meta::read(view)?.revision > 1 => StoredBytes {
+                added: engine.size(),
+                removed: 0,
+            },
+            None => StoredBytes::default(),
+        };
+        self.added.store(stored.added, Ordering::Release);
+        self.removed.store(stored.removed, Ordering::Release);
+        self.compacted.send_replace(compaction_done(view)?);
+        Ok(())
+    }
+
+    /// Runs `install`, which replaces the whole state and gives the new one.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn replace<'a>(
+        &self,
+        install: impl FnOnce() -> Result<(Arc<StateView>, &'a Arc<dyn Engine>), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut replacements = self.replacements.lock().unwrap_or_else(PoisonError::into_inner);
+        let (view, engine) = install()?;
+        *replacements += 1;
+        self.take_up(&*view, &**engine)
+    }
+
+    /// How often the state was replaced; to be asked before a step of compaction is planned.
+    pub fn replacements(&self) -> u64 {
+        *self.replacements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `write` write a step that was planned when the state had been replaced `planned` times.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn write_step(
+        &self,
+        step: &CompactionStep,
+        planned: u64,
+        write: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let replacements = self.replacements.lock().unwrap_or_else(PoisonError::into_inner);
+        if *replacements != planned {
+            return Ok(());
+        }
+        write()?;
+        self.removed.store(step.bytes_removed, Ordering::Release);
+        self.compacted.send_replace(step.reached);
+        Ok(())
+    }
+
+    /// Up to which revision superseded versions are gone from disk, now and as it grows.
+    pub fn compacted(&self) -> watch::Receiver<i64> {
+        self.compacted.subscribe()
+    }
+
+    pub fn added(&self) -> u64 {
+        self.added.load(Ordering::Acquire)
+    }
+
+    pub fn set_added(&self, bytes: u64) {
+        self.added.store(bytes, Ordering::Release);
+    }
+
+    /// Bytes of kept versions, see [`StoredBytes`].
+    pub fn in_use(&self) -> u64 {
+        let removed = self.removed.load(Ordering::Acquire);
+        StoredBytes {
+            added: self.added(),
+            removed,
+        }
+        .kept()
+    }
+
+    /// Bytes of the files, as they were within the last second.
+    pub fn file_bytes(&self, engine: &dyn Engine) -> u64 {
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        match *size {
+            Some((asked, bytes)) if asked.elapsed() < SIZE_AGE => bytes,
+            _ => {
+                let bytes = engine.size();
+                *size = Some((Instant::now(), bytes));
+                bytes
+            }
+        }
+    }
+}
