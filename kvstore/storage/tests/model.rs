@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use kvstore_core::{
-    Command, Meta, Overlay, Refusal, Response, Space, apply, compaction_step, hash_kv, range,
+    Command, Crc, Meta, Overlay, Read, Refusal, Response, Space, StoredBytes, apply, compaction_step,
+    event_bytes, hash_kv, range, state_hash, write_added,
 };
 use kvstore_storage::{Engine, MemoryDisk};
 use proptest::prelude::*;
@@ -41,6 +42,29 @@ fn key(number: u8) -> Vec<u8> {
     key
 }
 
+/// All that members compare, and all that a client can ask for.
+fn hashes(engine: &dyn Engine) -> (Option<Crc>, Option<u32>) {
+    let view = engine.view();
+    (
+        hash_kv(&*view, 0, &mut || true).expect("readable"),
+        state_hash(&*view, &mut || true).expect("readable"),
+    )
+}
+
+/// What the records of the kept versions take, counted.
+fn kept_bytes(view: &dyn Read) -> u64 {
+    let mut bytes = 0;
+    for space in [Space::History, Space::Keys] {
+        let mut cursor = view.cursor(space);
+        cursor.seek(&[]).expect("readable");
+        while let Some((key, value)) = cursor.entry() {
+            bytes += (key.len() + value.len()) as u64;
+            cursor.advance().expect("readable");
+        }
+    }
+    bytes
+}
+
 struct World {
     engine: Box<dyn Engine>,
     /// The state at every revision; index 0 is revision 1.
@@ -65,6 +89,9 @@ impl World {
         let view = self.engine.view();
         let mut state = Overlay::new(&*view);
         let applied = apply(&mut state, command).expect("the store is readable");
+        let stored = StoredBytes::read(&*view).expect("readable").unwrap_or_default();
+        let added: u64 = applied.events.iter().map(event_bytes).sum();
+        write_added(&mut state, stored.added + added);
         let batch = state.into_batch();
         self.engine.write(&batch).expect("the disk works");
         applied.reply
@@ -145,7 +172,7 @@ impl World {
                 assert_eq!(self.apply(&command).err(), expected);
             }
             Op::Clean => {
-                let before = hash_kv(&*self.engine.view(), 0).expect("readable");
+                let before = hashes(&*self.engine);
                 loop {
                     let step = compaction_step(&*self.engine.view(), 3).expect("readable");
                     self.engine.write(&step.batch).expect("the disk works");
@@ -153,7 +180,12 @@ impl World {
                         break;
                     }
                 }
-                assert_eq!(hash_kv(&*self.engine.view(), 0).expect("readable"), before);
+                assert_eq!(hashes(&*self.engine), before);
+                let stored = StoredBytes::read(&*self.engine.view()).expect("readable");
+                assert_eq!(
+                    stored.unwrap_or_default().kept(),
+                    kept_bytes(&*self.engine.view())
+                );
             }
         }
     }
