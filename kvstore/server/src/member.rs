@@ -156,6 +156,13 @@ impl Member {
             tasks.spawn(self.serve_clients(listener, shared.clone(), services.clone()));
         }
         self.initialize(&raft).await?;
+        // Who is alone need not wait to hear of another leader.
+        if consensus.members().len() == 1 && !consensus.view().is_leader {
+            raft.trigger()
+                .elect(true)
+                .await
+                .map_err(|error| MemberError::Raft(error.to_string()))?;
+        }
         let duties = services.clone();
         let (store, extra) = (Arc::clone(&self.store), self.config.election_max);
         tasks.spawn({
@@ -278,6 +285,9 @@ impl Member {
             replication_lag_threshold: self.config.snapshot_entries * 2,
             purge_batch_size: 256,
             enable_pre_vote: Some(true),
+            // Who led before a restart doesn't know what it had committed: as a leader again it would answer
+            // reads from before writes that were acknowledged. An election finds out.
+            enable_leader_restore: Some(false),
             ..Config::default()
         };
         let config = config
