@@ -35,7 +35,12 @@ impl LeaseService {
 }
 
 /// Renews on the leader's clock; 0 when there is no such lease. `FAILED_PRECONDITION`: not the leader.
+///
+/// A quorum has to say first that this member leads: one that was replaced and doesn't know it would promise
+/// time that the new leader's clock doesn't give (etcd `server/etcdserver/v3_server.go`, `ensureLeadership`).
+/// Asked before the renewal, so that a leader elected meanwhile begins its clock after the client's call.
 pub(super) async fn renew_here(shared: &Shared, id: i64) -> Result<i64, Status> {
+    shared.consensus.read_index_as_leader().await?;
     loop {
         match shared.store.lessor.renew(id) {
             Renewal::Renewed(ttl) => return Ok(ttl),
