@@ -1,15 +1,20 @@
 //! Compiles the contracts with protox: no protoc needed.
 
-use std::path::Path;
+use prost_types::FileDescriptorSet;
+use protox::prost::Message as _;
+use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=etcd");
     println!("cargo:rerun-if-changed=cri");
     println!("cargo:rerun-if-changed=raft");
-    compile(
+    let etcd = compile(
         "etcd",
         &["etcdserverpb.proto", "v3electionpb.proto", "v3lockpb.proto"],
     )?;
+    // For the JSON gateway, which reads and writes messages by their descriptors.
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("etcd.descriptors"), etcd.encode_to_vec())?;
     compile("cri", &["runtime.proto"])?;
     if Path::new("raft/raftpb.proto").exists() {
         compile("raft", &["raftpb.proto"])?;
@@ -17,11 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn compile(folder: &str, files: &[&str]) -> Result<(), Box<dyn std::error::Error>> {
+fn compile(folder: &str, files: &[&str]) -> Result<FileDescriptorSet, Box<dyn std::error::Error>> {
     let descriptors = protox::compile(files, [folder])?;
     // `Bytes` for keys and values: a value is shared, not copied, from the socket to the log.
     tonic_prost_build::configure()
         .bytes(".")
-        .compile_fds(descriptors)?;
-    Ok(())
+        .compile_fds(descriptors.clone())?;
+    Ok(descriptors)
 }

@@ -2,7 +2,7 @@
 
 use crate::config::CompactionPace;
 use crate::store::Store;
-use kvstore_core::compaction_step;
+use kvstore_core::{Space, compaction_step};
 use kvstore_storage::{StorageError, SyncStyle};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -54,6 +54,8 @@ fn take(store: &Store, events: usize) -> Result<bool, StorageError> {
     let step = compaction_step(&*store.view(), events)?;
     if !step.batch.is_empty() {
         store.write_step(&step, planned)?;
+        let removed = step.batch.0.iter().filter(|write| write.space == Space::History);
+        store.metrics.state.compacted_keys.inc_by(removed.count() as u64);
     }
     Ok(step.finished)
 }

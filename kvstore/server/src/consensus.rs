@@ -8,6 +8,7 @@ use crate::store::{Reply, Store};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use kvstore_core::{Command, Response};
+use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::{RaftMetrics, ReadPolicy, ServerState};
@@ -22,6 +23,9 @@ use tonic::{Code, Status};
 
 /// How soon a request that finds no leader looks again: well below an election.
 const LEADER_RETRY: Duration = Duration::from_millis(10);
+
+/// A member that has not answered its leader for so long is not connected.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// The leader as this member sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +115,18 @@ impl Consensus {
         self.with_metrics(|metrics| metrics.membership_config.voter_ids().any(|voter| voter == id))
     }
 
+    /// The members that raft talks to from here, and whether they answer.
+    pub fn peers_heard(&self) -> Vec<(u64, bool)> {
+        self.with_metrics(|metrics| match &metrics.heartbeat {
+            Some(heard) => {
+                let others = heard.iter().filter(|(id, _)| **id != self.id);
+                let heard = others.map(|(id, at)| (*id, at.is_some_and(|at| at.elapsed() < SILENCE)));
+                heard.collect()
+            }
+            None => metrics.current_leader.map(|id| (id, true)).into_iter().collect(),
+        })
+    }
+
     /// The other voter whose log is longest: the best one to lead next.
     pub fn next_leader(&self) -> Option<u64> {
         self.with_metrics(|metrics| {
@@ -176,7 +192,8 @@ impl Consensus {
     /// `Unavailable` when there's no leader in time, or when the outcome can't be known.
     pub async fn propose(&self, command: &Command) -> Result<Reply, Status> {
         let bytes = Bytes::from(command.encode_to_vec());
-        self.within(async {
+        let mut proposal = self.store.metrics.state.proposal();
+        let outcome = self.within(async {
             loop {
                 let leader = match self.propose_here(bytes.clone()).await {
                     Ok((reply, _)) => return Ok(reply),
@@ -190,8 +207,8 @@ impl Consensus {
                 }
                 tokio::time::sleep(LEADER_RETRY).await;
             }
-        })
-        .await
+        });
+        outcome.await.inspect(|_| proposal.done())
     }
 
     /// As [`Consensus::propose`], but only if this member leads.

@@ -1,6 +1,10 @@
 //! Serves gRPC services, and plain HTTP beside them, on connections of the network seam.
 
 use crate::http::HttpEndpoints;
+use crate::local::Local;
+pub use crate::metrics::Counted;
+use crate::metrics::Metrics;
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -16,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
+use tower::BoxError;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
@@ -36,6 +41,7 @@ pub struct Router {
     /// By whole path; they come before the services.
     methods: BTreeMap<&'static str, Route>,
     http: Option<HttpEndpoints>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 impl Router {
@@ -66,31 +72,62 @@ impl Router {
         self
     }
 
+    /// Counts the calls of clients.
+    pub fn with_metrics(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// Answers one gRPC call.
+    pub async fn grpc<B>(&self, request: Request<B>, counted: bool) -> Response<Counted<Body>>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
+    {
+        let path = request.uri().path();
+        let name = path.split('/').nth(1).unwrap_or_default();
+        let method = self.methods.get(path);
+        let Some(route) = method.or_else(|| self.routes.get(name)).cloned() else {
+            let unknown = Status::unimplemented(format!("unknown service {name}"));
+            return unknown.into_http::<Body>().map(Counted::plain);
+        };
+        let metrics = self.metrics.as_ref().filter(|_| counted);
+        let started = metrics.and_then(|metrics| metrics.rpc.start(path, request.headers()));
+        let Some(started) = started else {
+            let Ok(response) = route.oneshot(request.map(Body::new)).await;
+            return response.map(Counted::plain);
+        };
+        let request = request.map(|body| Body::new(started.request(body)));
+        let Ok(response) = route.oneshot(request).await;
+        let (head, body) = response.into_parts();
+        let body = started.response(&head.headers, body);
+        Response::from_parts(head, body)
+    }
+
     async fn call(
         self: Arc<Self>,
         request: Request<hyper::body::Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
-        let request = request.map(Body::new);
+    ) -> Result<Response<Counted<Body>>, Infallible> {
         let name = request.uri().path().split('/').nth(1).unwrap_or_default();
-        let method = self.methods.get(request.uri().path());
-        match method.or_else(|| self.routes.get(name)) {
-            Some(route) => route.clone().oneshot(request).await,
-            None if is_grpc(&request) => {
-                Ok(Status::unimplemented(format!("unknown service {name}")).into_http())
-            }
-            None => match &self.http {
-                Some(http) => Ok(http.answer(request.method(), request.uri()).await),
-                None => {
-                    let mut response = Response::new(Body::empty());
-                    *response.status_mut() = http::StatusCode::NOT_FOUND;
-                    Ok(response)
-                }
-            },
+        let known = self.routes.contains_key(name) || self.methods.contains_key(request.uri().path());
+        if known || is_grpc(&request) {
+            return Ok(self.grpc(request, true).await);
         }
+        let response = match &self.http {
+            Some(http) => {
+                let services = Local::of_client(Arc::clone(&self));
+                http.answer(request.map(Body::new), services).await
+            }
+            None => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = http::StatusCode::NOT_FOUND;
+                response
+            }
+        };
+        Ok(response.map(Counted::plain))
     }
 }
 
-fn is_grpc(request: &Request<Body>) -> bool {
+fn is_grpc<B>(request: &Request<B>) -> bool {
     request
         .headers()
         .get(http::header::CONTENT_TYPE)
@@ -131,6 +168,9 @@ async fn connection(stream: Incoming, router: Arc<Router>, keepalive: Duration, 
     let service = tower::service_fn(move |request| Arc::clone(&router).call(request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
+        .http1()
+        .auto_date_header(false)
+        .timer(TokioTimer::new())
         .http2()
         // gRPC needs none, and bytes on the wire must not depend on a clock outside the seams.
         .auto_date_header(false)
@@ -140,7 +180,8 @@ async fn connection(stream: Incoming, router: Arc<Router>, keepalive: Duration, 
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let connection =
+        builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         biased;

@@ -23,6 +23,7 @@ pub async fn follow(consensus: Consensus, store: Arc<Store>, extra: Duration, ca
     loop {
         let view = consensus.view();
         let now = view.is_leader.then_some(view.term);
+        store.metrics.state.saw_leader(view.leader);
         if now != leading_term {
             if now.is_some() {
                 tracing::info!(term = view.term, "this member leads");
@@ -53,6 +54,7 @@ pub async fn expire_leases(consensus: Consensus, store: Arc<Store>, cancel: Canc
         changed.as_mut().enable();
         match store.lessor.expired(REVOKE_BATCH) {
             Ok(expired) => {
+                store.metrics.state.leases_expired.inc_by(expired.len() as u64);
                 let revocations = expired.into_iter().map(|id| revoke(&consensus, id));
                 let work = futures::future::join_all(revocations);
                 tokio::select! {

@@ -6,16 +6,18 @@ use crate::config::{DataDir, MemberConfig};
 use crate::consensus::Consensus;
 use crate::corruption::{self, Checker};
 use crate::duties;
+use crate::gateway::Gateway;
 use crate::grpc_server::{self, Router};
-use crate::http::HttpEndpoints;
+use crate::http::{AccessControl, HttpEndpoints};
 use crate::identity::{cluster_id, member_id};
 use crate::leadership;
+use crate::local::Local;
 use crate::peers::{MAX_PEER_MESSAGE, Peers, address_of};
 use crate::raft::{LogStore, PeerNode, Raft, RaftNetwork, RaftService, Runtime, StateMachine, SyncQueue};
 use crate::read_barrier::ReadBarrier;
 use crate::services::{
-    AuthService, ClusterService, IntegrityService, KvService, LeaderService, LeaseService,
-    MaintenanceService, RANGE_PATH, RangeMethod, Shared, WATCH_PATH, WatchMethod,
+    AuthService, ClusterService, ElectionService, IntegrityService, KvService, LeaderService, LeaseService,
+    LockService, MaintenanceService, RANGE_PATH, RangeMethod, Shared, WATCH_PATH, WatchMethod,
 };
 use crate::store::Store;
 use kvstore_storage::{Engine, RaftLog, RocksEngine, StorageError};
@@ -29,6 +31,8 @@ use proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use proto::raftpb::integrity_server::IntegrityServer;
 use proto::raftpb::leader_server::LeaderServer;
 use proto::raftpb::raft_server::RaftServer;
+use proto::v3electionpb::election_server::ElectionServer;
+use proto::v3lockpb::lock_server::LockServer;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -142,7 +146,7 @@ impl Member {
             &self.config,
             Arc::clone(&self.store),
             consensus.clone(),
-            ReadBarrier::start(consensus.clone()),
+            ReadBarrier::start(consensus.clone(), Arc::clone(&self.store.metrics)),
             self.env.random.fork(),
             services.clone(),
         );
@@ -154,6 +158,16 @@ impl Member {
         for address in &self.config.client_listen {
             let listener = self.listen(address).await?;
             tasks.spawn(self.serve_clients(listener, shared.clone(), services.clone()));
+        }
+        for metrics in &self.config.metrics_listen {
+            let listener = self.listen(&metrics.address).await?;
+            let tls = self.config.client_tls.clone().filter(|_| metrics.tls);
+            let router = Router::default().with_http(HttpEndpoints::observed(shared.clone()));
+            let stop = services.clone();
+            tasks.spawn(async move {
+                grpc_server::serve(listener, tls, router, CLIENT_KEEPALIVE, stop).await;
+                Ok(())
+            });
         }
         self.initialize(&raft).await?;
         // Who is alone need not wait to hear of another leader.
@@ -294,15 +308,19 @@ impl Member {
             .validate()
             .map_err(|error| MemberError::Config(error.to_string()))?;
         let engine = Arc::clone(self.store.engine());
-        let syncs = SyncQueue::start(Arc::clone(&engine)).map_err(|source| MemberError::Start {
-            what: "the log's sync thread",
-            source,
-        })?;
+        let metrics = &self.store.metrics;
+        let syncs =
+            SyncQueue::start(Arc::clone(&engine), metrics.state.wal_fsync.clone()).map_err(|source| {
+                MemberError::Start {
+                    what: "the log's sync thread",
+                    source,
+                }
+            })?;
         Raft::new(
             self.id,
             Arc::new(config),
-            RaftNetwork::new(self.id, peers.clone()),
-            LogStore::new(RaftLog::new(engine), syncs),
+            RaftNetwork::new(self.id, peers.clone(), Arc::clone(metrics)),
+            LogStore::new(RaftLog::new(engine), syncs, metrics.state.wal_bytes.clone()),
             StateMachine::new(Arc::clone(&self.store)),
         )
         .await
@@ -361,10 +379,20 @@ impl Member {
             "http"
         };
         let tls = self.config.client_tls.clone();
+        let access = AccessControl {
+            origins: self.config.cors.clone(),
+            hosts: self.config.host_whitelist.clone(),
+            tls: tls.is_some(),
+        };
+        let gateway = self
+            .config
+            .enable_grpc_gateway
+            .then(|| Arc::new(Gateway::new(limit)));
         async move {
             let (health, health_service) = tonic_health::server::health_reporter();
             health.set_serving::<KvServer<KvService>>().await;
-            let http = HttpEndpoints::new(shared.clone());
+            let http = HttpEndpoints::new(shared.clone(), access, gateway);
+            let (metrics, cancel) = (Arc::clone(&shared.store.metrics), shared.cancel.clone());
             let router = Router::default()
                 .with(KvServer::new(KvService::new(shared.clone())).max_decoding_message_size(limit))
                 .with_method(RANGE_PATH, RangeMethod::new(shared.clone(), limit))
@@ -373,7 +401,12 @@ impl Member {
                 .with(MaintenanceServer::new(MaintenanceService::new(shared.clone())))
                 .with(ClusterServer::new(ClusterService::new(shared.clone(), scheme)))
                 .with(AuthServer::new(AuthService::new(shared)))
-                .with(health_service)
+                .with(health_service);
+            let inner = Local::inner(router.clone());
+            let router = router
+                .with(LockServer::new(LockService::new(inner.clone(), cancel.clone())))
+                .with(ElectionServer::new(ElectionService::new(inner, cancel)))
+                .with_metrics(metrics)
                 .with_http(http);
             grpc_server::serve(listener, tls, router, CLIENT_KEEPALIVE, stop).await;
             Ok(())
@@ -388,7 +421,7 @@ impl Member {
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), MemberError>> + Send + 'static {
         let tls = self.config.peer_tls.as_ref().map(|tls| tls.server.clone());
-        let raft = RaftService::new(raft, self.env.random.fork());
+        let raft = RaftService::new(raft, self.env.random.fork(), Arc::clone(&self.store.metrics));
         async move {
             let router = Router::default()
                 .with(

@@ -1,8 +1,11 @@
 //! Linearizable reads, batched: everyone who asks while one confirmation runs shares the next.
 
 use crate::consensus::Consensus;
+use crate::metrics::Metrics;
 use crate::status;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tonic::Status;
 
 /// Readers that may wait for a confirmation; more are refused, as the leader can't be that far behind.
@@ -18,13 +21,15 @@ pub struct ReadBarrier {
 
 impl ReadBarrier {
     /// Runs until all its handles are dropped.
-    pub fn start(consensus: Consensus) -> Self {
+    pub fn start(consensus: Consensus, metrics: Arc<Metrics>) -> Self {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             let mut readers: Vec<Waiter> = Vec::new();
             while waiting.recv_many(&mut readers, QUEUE).await > 0 {
                 // Asked after all of them came: so it is new enough for each.
+                let asked = Instant::now();
                 let confirmed = consensus.read_index().await.map(|_| ());
+                metrics.state.read_index(confirmed.is_ok(), asked.elapsed());
                 for reader in readers.drain(..) {
                     // A reader that has gone away needs no answer.
                     let _ = reader.send(confirmed.clone());

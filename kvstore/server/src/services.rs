@@ -1,7 +1,10 @@
 //! The gRPC services of a member: etcd v3 for clients, and the leader's for followers.
 
 mod auth;
+mod caller;
 mod cluster;
+mod contest;
+mod election;
 mod encoded;
 mod integrity;
 mod kv;
@@ -9,18 +12,21 @@ mod kv_range;
 mod kv_stream;
 mod leader;
 mod lease;
+mod lock;
 mod maintenance;
 mod reply;
 mod watch;
 
 pub use auth::AuthService;
 pub use cluster::ClusterService;
+pub use election::ElectionService;
 pub use encoded::Encoded;
 pub use integrity::IntegrityService;
 pub use kv::KvService;
 pub use kv_range::{PATH as RANGE_PATH, RangeMethod};
 pub use leader::LeaderService;
 pub use lease::LeaseService;
+pub use lock::LockService;
 pub use maintenance::MaintenanceService;
 pub use reply::{decode_reply, encode_reply};
 pub use watch::{PATH as WATCH_PATH, WatchMethod};
@@ -43,6 +49,8 @@ use tonic::{Request, Status};
 /// The etcd version that clients see. Kubernetes asks for watch progress only from versions it trusts
 /// (3.4.31 on, 3.5.13 on).
 pub const ETCD_VERSION: &str = "3.6.5";
+/// The version of etcd's data that this store's is a match for.
+pub const STORAGE_VERSION: &str = "3.6.0";
 
 /// What every service needs.
 #[derive(Clone)]

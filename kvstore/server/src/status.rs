@@ -57,6 +57,23 @@ pub fn not_leader() -> Status {
     Status::failed_precondition("etcdserver: not leader")
 }
 
+/// Lock: the lease ran out before its turn came.
+pub fn session_expired() -> Status {
+    Status::unknown("mutex: session is expired")
+}
+
+pub fn nobody_elected() -> Status {
+    Status::unknown("election: no leader")
+}
+
+pub fn not_elected() -> Status {
+    Status::unknown("election: not leader")
+}
+
+pub fn leader_key_missing() -> Status {
+    Status::unknown("\"leader\" field must be provided")
+}
+
 pub fn too_large() -> Status {
     Status::invalid_argument("etcdserver: request is too large")
 }

@@ -5,6 +5,7 @@ use crate::applied_index::AppliedIndex;
 use crate::applied_state;
 use crate::checkpoints::Checkpoints;
 use crate::lessor::Lessor;
+use crate::metrics::Metrics;
 use crate::upkeep::Upkeep;
 use crate::watch::{Published, WatchHub};
 use kvstore_core::{
@@ -13,6 +14,7 @@ use kvstore_core::{
 use kvstore_storage::{Engine, StateCache, StateDump, StateView, StorageError, install_state};
 use proto::raftpb;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// What a command came to: etcd's answer, or etcd's error.
 pub type Reply = Result<Response, Refusal>;
@@ -34,6 +36,7 @@ pub struct Store {
     pub alarms: AlarmBoard,
     pub upkeep: Upkeep,
     pub checkpoints: Checkpoints,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Store {
@@ -52,6 +55,7 @@ impl Store {
             alarms: AlarmBoard::read(&*view)?,
             upkeep: Upkeep::read(&*view, &**state.engine())?,
             checkpoints: Checkpoints::default(),
+            metrics: Arc::default(),
             state,
         })
     }
@@ -84,6 +88,7 @@ impl Store {
         let Some(last) = entries.last().map(|(id, _)| *id) else {
             return Ok(Vec::new());
         };
+        let begun = Instant::now();
         let view = self.view();
         let mut state = Overlay::new(&*view);
         let mut progress = applied_state::read(&*view)?;
@@ -106,11 +111,15 @@ impl Store {
                     continue;
                 }
             };
+            let started = Instant::now();
             let Applied {
                 reply,
                 revision,
                 events,
             } = apply(&mut state, &command)?;
+            self.metrics
+                .state
+                .applied(&command, &reply, &events, started.elapsed());
             match &reply {
                 Ok(Response::LeaseGrant(granted)) => lease_changes.push((granted.id, Some(granted.ttl))),
                 Ok(Response::LeaseRevoke(_)) => {
@@ -131,7 +140,9 @@ impl Store {
         write_added(&mut state, bytes_added);
         let batch = state.into_batch();
         drop(view);
+        let written = Instant::now();
         self.state.write(&batch)?;
+        self.metrics.state.committed(begun.elapsed(), written.elapsed());
         self.upkeep.set_added(bytes_added);
         if let Some(checkpoint) = checkpoint {
             // Only this task applies: the view shows what is applied up to here and nothing else.
@@ -161,11 +172,13 @@ impl Store {
     /// # Errors
     /// When the disk fails; the member must stop.
     pub fn install(&self, dump: StateDump) -> Result<(), StorageError> {
+        self.metrics.state.snapshot_applying.set(1);
         self.checkpoints.clear();
         self.upkeep.replace(|| {
             self.state.replace(|engine| install_state(engine, dump))?;
             Ok((self.view(), self.engine()))
         })?;
+        self.metrics.state.snapshot_applying.set(0);
         let view = self.view();
         self.alarms.update(&*view)?;
         let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);

@@ -8,6 +8,8 @@ use kvstore_storage::RaftLog;
 use openraft::OptionalSend;
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use prometheus::IntGauge;
+use prost::Message as _;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -22,14 +24,17 @@ pub struct LogStore {
     log: RaftLog,
     recent: Arc<Mutex<LogCache>>,
     syncs: SyncQueue,
+    /// Bytes of entries written so far.
+    written: IntGauge,
 }
 
 impl LogStore {
-    pub fn new(log: RaftLog, syncs: SyncQueue) -> Self {
+    pub fn new(log: RaftLog, syncs: SyncQueue, written: IntGauge) -> Self {
         Self {
             log,
             recent: Arc::default(),
             syncs,
+            written,
         }
     }
 
@@ -110,7 +115,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<_> = entries.into_iter().collect();
-        self.log.append(entries.iter().map(entry_out))?;
+        let encoded = entries.iter().map(entry_out).inspect(|entry| {
+            let bytes = i64::try_from(entry.encoded_len()).unwrap_or(i64::MAX);
+            self.written.add(bytes);
+        });
+        self.log.append(encoded)?;
         self.remember(entries);
         self.syncs.push(callback).await
     }

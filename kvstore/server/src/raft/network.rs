@@ -3,6 +3,7 @@
 use super::convert::{entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use super::state_machine::SnapshotData;
 use super::types::{PeerNode, TypeConfig};
+use crate::metrics::Metrics;
 use crate::peers::Peers;
 use futures::FutureExt as _;
 use openraft::alias::{SnapshotOf, VoteOf};
@@ -13,8 +14,10 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RPCTypes};
+use prost::Message as _;
 use proto::raftpb;
 use proto::raftpb::raft_client::RaftClient;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -36,11 +39,12 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct RaftNetwork {
     id: u64,
     peers: Peers,
+    metrics: Arc<Metrics>,
 }
 
 impl RaftNetwork {
-    pub fn new(id: u64, peers: Peers) -> Self {
-        Self { id, peers }
+    pub fn new(id: u64, peers: Peers, metrics: Arc<Metrics>) -> Self {
+        Self { id, peers, metrics }
     }
 }
 
@@ -56,6 +60,7 @@ impl RaftNetworkFactory<TypeConfig> for RaftNetwork {
             address,
             answered: Instant::now(),
             peers: self.peers.clone(),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 }
@@ -69,6 +74,7 @@ pub struct Connection {
     /// When the connection last answered, or was made.
     answered: Instant,
     peers: Peers,
+    metrics: Arc<Metrics>,
 }
 
 impl Connection {
@@ -150,9 +156,22 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             entries: request.entries.iter().map(entry_out).collect(),
             committed: request.leader_commit.as_ref().map(log_id_out),
         };
+        let metrics = Arc::clone(&self.metrics);
+        let peer = metrics.peers.of(self.target);
+        peer.sent_bytes.inc_by(message.encoded_len() as u64);
+        let asked = Instant::now();
         let mut client = self.client.clone();
         let call = async move { client.append(message).await };
-        let answer = self.call(RPCTypes::AppendEntries, timeout, call).await?;
+        let answered = self.call(RPCTypes::AppendEntries, timeout, call).await;
+        match (&answered, request.entries.is_empty()) {
+            (Ok(_), true) => peer.answered(asked.elapsed()),
+            (Ok(_), false) => {}
+            (Err(_), heartbeat) => {
+                peer.send_failures.inc();
+                metrics.state.heartbeats_failed.inc_by(u64::from(heartbeat));
+            }
+        }
+        let answer = answered?;
         Ok(match answer.result {
             Some(Answer::Success(_)) => AppendEntriesResponse::Success,
             Some(Answer::Partial(partial)) => {
@@ -189,10 +208,13 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let begun = Instant::now();
         let (meta, dump) = snapshot
             .snapshot
             .dump()
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
+        let took = begun.elapsed().as_secs_f64();
+        self.metrics.state.backend_snapshot.observe(took);
         let last = dump.chunks.len().saturating_sub(1);
         let chunks = dump.chunks.into_iter().enumerate().map(move |(at, records)| {
             let first = at == 0;
@@ -204,6 +226,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             }
         });
         let mut client = self.client.clone();
+        let metrics = Arc::clone(&self.metrics);
+        let peer = metrics.peers.of(self.target);
+        let sending = peer.sending_snapshot();
         let send = async move { client.snapshot(futures::stream::iter(chunks)).await };
         let send = self
             .call(RPCTypes::InstallSnapshot, SNAPSHOT_TIMEOUT, send)
@@ -213,7 +238,11 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = send => Ok(SnapshotResponse::new(vote_in(answer?.vote))),
+            answer = send => {
+                let answer = answer?;
+                sending.succeeded();
+                Ok(SnapshotResponse::new(vote_in(answer.vote)))
+            }
         }
     }
 

@@ -3,13 +3,16 @@
 use super::convert::{entry_in, log_id_in, log_id_out, stored_membership_in, vote_in, vote_out};
 use super::state_machine::SnapshotData;
 use super::types::{Raft, Runtime, TypeConfig};
+use crate::metrics::Metrics;
 use kvstore_storage::{StateDump, check_dump_format};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
+use prost::Message as _;
 use proto::raftpb::raft_server;
 use proto::raftpb::{self, append_response};
+use std::sync::Arc;
 use support::Random;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -17,11 +20,16 @@ use tonic::{Request, Response, Status, Streaming};
 pub struct RaftService {
     raft: Raft,
     random: Random,
+    metrics: Arc<Metrics>,
 }
 
 impl RaftService {
-    pub fn new(raft: Raft, random: Random) -> Self {
-        Self { raft, random }
+    pub fn new(raft: Raft, random: Random, metrics: Arc<Metrics>) -> Self {
+        Self {
+            raft,
+            random,
+            metrics,
+        }
     }
 
     /// Handlers run in the connection's tasks; openraft draws its seeds from the task it is called in.
@@ -57,6 +65,10 @@ impl raft_server::Raft for RaftService {
         request: Request<raftpb::AppendRequest>,
     ) -> Result<Response<raftpb::AppendResponse>, Status> {
         let message = request.into_inner();
+        if let Some(leader) = message.vote.as_ref().and_then(|vote| vote.leader.as_ref()) {
+            let peer = self.metrics.peers.of(leader.node);
+            peer.received_bytes.inc_by(message.encoded_len() as u64);
+        }
         let request = AppendEntriesRequest {
             vote: vote_in(message.vote),
             prev_log_id: message.previous.map(log_id_in),

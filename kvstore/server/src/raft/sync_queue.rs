@@ -3,9 +3,11 @@
 use super::types::TypeConfig;
 use kvstore_storage::{Engine, SyncStyle};
 use openraft::storage::IOFlushed;
+use prometheus::Histogram;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Appends that may wait for a sync. openraft pauses long before that: its own queue is smaller.
 const QUEUE: usize = 4096;
@@ -37,9 +39,9 @@ impl Drop for Shared {
 }
 
 impl SyncQueue {
-    /// Runs until all its handles are dropped: on a thread of its own in production, where a sync blocks;
+    /// Tells `durations` how long each sync took. Runs until all its handles are dropped: on a thread of its own in production, where a sync blocks;
     /// as a task in simulated time otherwise.
-    pub fn start(engine: Arc<dyn Engine>) -> std::io::Result<Self> {
+    pub fn start(engine: Arc<dyn Engine>, durations: Histogram) -> std::io::Result<Self> {
         let (sender, mut receiver) = mpsc::channel(QUEUE);
         let thread = match engine.sync_style() {
             SyncStyle::Thread => Some(
@@ -48,7 +50,9 @@ impl SyncQueue {
                     .spawn(move || {
                         let mut waiting = Vec::new();
                         while receiver.blocking_recv_many(&mut waiting, QUEUE) > 0 {
+                            let begun = Instant::now();
                             complete(&*engine, &mut waiting);
+                            durations.observe(begun.elapsed().as_secs_f64());
                         }
                     })?,
             ),
@@ -56,11 +60,13 @@ impl SyncQueue {
                 tokio::spawn(async move {
                     let mut waiting = Vec::new();
                     while receiver.recv_many(&mut waiting, QUEUE).await > 0 {
+                        let begun = Instant::now();
                         // Asked every time: a simulated disk may grow slower.
                         if let SyncStyle::Simulated(latency) = engine.sync_style() {
                             tokio::time::sleep(latency).await;
                         }
                         complete(&*engine, &mut waiting);
+                        durations.observe(begun.elapsed().as_secs_f64());
                     }
                 });
                 None

@@ -34,6 +34,7 @@ impl KvService {
 /// What comes before the answer to a client's range: the checks, and the barrier unless it may be stale.
 pub(super) async fn admit_range(shared: &Shared, request: &Request<RangeRequest>) -> Result<(), Status> {
     shared.check_leader(request)?;
+    shared.store.metrics.state.ranges.inc();
     let request = request.get_ref();
     check_range(request).map_err(status::refused)?;
     if !request.serializable {

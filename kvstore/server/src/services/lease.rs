@@ -43,7 +43,10 @@ pub(super) async fn renew_here(shared: &Shared, id: i64) -> Result<i64, Status> 
     shared.consensus.read_index_as_leader().await?;
     loop {
         match shared.store.lessor.renew(id) {
-            Renewal::Renewed(ttl) => return Ok(ttl),
+            Renewal::Renewed(ttl) => {
+                shared.store.metrics.state.leases_renewed.inc();
+                return Ok(ttl);
+            }
             Renewal::Missing => return Ok(0),
             Renewal::NotLeader => return Err(status::not_leader()),
             Renewal::Expiring => tokio::time::sleep(EXPIRING_RETRY).await,

@@ -1,7 +1,7 @@
 //! Maintenance: status, hashes, alarms, leader transfer.
 
 use super::reply::expect_response;
-use super::{ETCD_VERSION, Shared};
+use super::{ETCD_VERSION, STORAGE_VERSION, Shared};
 use crate::aside;
 use crate::status;
 use kvstore_core::{Command, Meta, ReadError, alarms, hash_kv, state_hash};
@@ -11,6 +11,7 @@ use proto::etcdserverpb::{
     HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse,
     SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse, maintenance_server,
 };
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -82,7 +83,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
             errors,
             db_size_in_use: bytes(store.upkeep.in_use()),
             is_learner: !self.shared.consensus.is_voter(self.shared.consensus.id),
-            storage_version: "3.6.0".to_owned(),
+            storage_version: STORAGE_VERSION.to_owned(),
             db_size_quota: bytes(self.shared.quota.limit()),
             downgrade_info: None,
         }))
@@ -93,7 +94,10 @@ impl maintenance_server::Maintenance for MaintenanceService {
         &self,
         _request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
+        let begun = Instant::now();
         self.shared.reclaimer.hurry();
+        let took = begun.elapsed().as_secs_f64();
+        self.shared.store.metrics.state.defrag.observe(took);
         Ok(Response::new(DefragmentResponse {
             header: Some(self.shared.consensus.header(0)),
         }))
@@ -101,12 +105,15 @@ impl maintenance_server::Maintenance for MaintenanceService {
 
     /// Of the whole state, as members compare it: all that is replicated.
     async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        let begun = Instant::now();
         let mut work = aside::start(&self.shared.store, |view, on_slice| {
             let revision = Meta::read(view)?.revision;
             Ok::<_, ReadError>((state_hash(view, on_slice)?, revision))
         });
         let outcome = work.result().await.ok_or_else(status::stopped)?;
         let (hash, revision) = outcome.map_err(|error| status::unreadable(&error))?;
+        let took = begun.elapsed().as_secs_f64();
+        self.shared.store.metrics.state.hash.observe(took);
         Ok(Response::new(HashResponse {
             header: Some(self.shared.consensus.header(revision)),
             hash: hash.ok_or_else(status::stopped)?,
@@ -114,6 +121,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
+        let begun = Instant::now();
         let revision = request.into_inner().revision;
         let mut work = aside::start(&self.shared.store, move |view, on_slice| {
             hash_kv(view, revision, on_slice)
@@ -121,6 +129,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
         let outcome = work.result().await.ok_or_else(status::stopped)?;
         let crc = outcome.map_err(|error| status::failed(&error))?;
         let crc = crc.ok_or_else(status::stopped)?;
+        let took = begun.elapsed().as_secs_f64();
+        self.shared.store.metrics.state.hash_at_revision.observe(took);
         Ok(Response::new(HashKvResponse {
             header: Some(self.shared.consensus.header(crc.current)),
             hash: crc.hash,

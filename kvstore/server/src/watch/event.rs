@@ -102,6 +102,10 @@ impl EncodedEvents {
         }
     }
 
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

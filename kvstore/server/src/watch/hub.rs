@@ -226,6 +226,17 @@ impl State {
     }
 }
 
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HubSizes {
+    pub watchers: u64,
+    pub streams: u64,
+    /// Watchers that are not synced.
+    pub behind: u64,
+    /// Messages that wait in the streams' queues.
+    pub pending: u64,
+}
+
 /// The hub of a member.
 pub struct WatchHub {
     state: Mutex<State>,
@@ -245,11 +256,22 @@ impl WatchHub {
         self.lock().revision
     }
 
-    /// How many watchers and streams there are.
-    pub fn sizes(&self) -> (u64, u64) {
+    pub fn sizes(&self) -> HubSizes {
         let state = self.lock();
-        let watchers = state.streams.values().map(|stream| stream.watchers.len() as u64);
-        (watchers.sum(), state.streams.len() as u64)
+        let mut sizes = HubSizes {
+            streams: state.streams.len() as u64,
+            ..HubSizes::default()
+        };
+        for stream in state.streams.values() {
+            sizes.watchers += stream.watchers.len() as u64;
+            sizes.pending += (stream.queue.max_capacity() - stream.queue.capacity()) as u64;
+            let behind = stream
+                .watchers
+                .values()
+                .filter(|watcher| watcher.place != Place::Synced);
+            sizes.behind += behind.count() as u64;
+        }
+        sizes
     }
 
     pub fn subscribe(&self) -> Subscription {

@@ -104,6 +104,7 @@ impl WatchStream {
         let mut leader_seen = Instant::now();
         let mut leader_check = Instant::now() + LEADER_CHECK;
         let mut behind = true;
+        let mut asking = true;
         loop {
             tokio::select! {
                 biased;
@@ -111,10 +112,11 @@ impl WatchStream {
                     return self.fail(status::stopped()).await;
                 }
                 () = self.responses.closed() => return Err(Gone),
-                request = requests.message() => match request {
+                request = requests.message(), if asking => match request {
                     Ok(Some(request)) => self.request(request).await?,
-                    // The client has ended its side: etcd ends the stream too.
-                    Ok(None) | Err(_) => return Ok(()),
+                    // The client asks for no more, but it still listens.
+                    Ok(None) => asking = false,
+                    Err(_) => return Ok(()),
                 },
                 message = self.subscription.queue.recv() => match message {
                     Some(message) => {
@@ -307,6 +309,12 @@ impl WatchStream {
             // Cancelled while this was queued.
             return Ok(());
         };
+        self.options
+            .store
+            .metrics
+            .state
+            .events_sent
+            .inc_by(events.len() as u64);
         let mut parts = if known.fragment {
             events.parts(self.options.fragment_bytes)
         } else {

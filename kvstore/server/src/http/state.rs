@@ -1,0 +1,101 @@
+//! What can be read off a member without asking the others: versions, raft's state, metrics.
+
+use super::{plain, respond};
+use crate::metrics::Snapshot;
+use crate::services::{ETCD_VERSION, STORAGE_VERSION, Shared};
+use http::{Response, StatusCode};
+use kvstore_core::{Meta, ReadError, alarms, range};
+use proto::etcdserverpb::RangeRequest;
+use serde_json::json;
+use tonic::body::Body;
+
+/// The cluster's version, which its first leader writes; `None` before.
+fn cluster_version(shared: &Shared) -> Option<String> {
+    let (minor, _) = ETCD_VERSION.rsplit_once('.')?;
+    (shared.store.applied.get() > 0).then(|| format!("{minor}.0"))
+}
+
+pub fn version(shared: &Shared) -> Response<Body> {
+    let cluster = cluster_version(shared);
+    let cluster = cluster.as_deref().unwrap_or("not_decided");
+    // In etcd's order: scripts cut it with less than a JSON parser.
+    let body = format!(
+        r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{cluster}","storage":"{STORAGE_VERSION}"}}"#
+    );
+    respond("application/json", body)
+}
+
+/// etcd's `/debug/vars`, as far as it isn't about Go.
+pub fn variables(shared: &Shared) -> Response<Body> {
+    let view = shared.consensus.view();
+    let state = match (view.is_leader, view.leader) {
+        (true, _) => "StateLeader",
+        (false, Some(_)) => "StateFollower",
+        (false, None) => "StateCandidate",
+    };
+    let status = json!({
+        "id": format!("{:x}", shared.consensus.id),
+        "term": view.term,
+        "commit": view.committed_index,
+        "lead": format!("{:x}", view.leader.unwrap_or(0)),
+        "raftState": state,
+        "applied": shared.store.applied.get(),
+    });
+    let body = format!("{{\n\"raft.status\": {status}\n}}\n");
+    respond("application/json; charset=utf-8", body)
+}
+
+pub fn metrics(shared: &Shared) -> Response<Body> {
+    let text = snapshot(shared)
+        .map_err(|error| error.to_string())
+        .and_then(|now| {
+            let metrics = &shared.store.metrics;
+            metrics.text(&now).map_err(|error| error.to_string())
+        });
+    match text {
+        Ok(text) => respond("text/plain; version=0.0.4; charset=utf-8", text),
+        Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
+    let consensus = &shared.consensus;
+    let leader = consensus.view();
+    let view = shared.store.view();
+    let meta = Meta::read(&*view)?;
+    let every_key = RangeRequest {
+        key: vec![0].into(),
+        range_end: vec![0].into(),
+        count_only: true,
+        ..RangeRequest::default()
+    };
+    let raised = alarms(&*view)?;
+    let (upkeep, engine) = (&shared.store.upkeep, shared.store.engine());
+    let hub = shared.store.hub.sizes();
+    Ok(Snapshot {
+        member_id: consensus.id,
+        server_version: ETCD_VERSION,
+        cluster_version: cluster_version(shared),
+        has_leader: leader.leader.is_some(),
+        is_leader: leader.is_leader,
+        is_learner: !consensus.is_voter(consensus.id),
+        committed_index: leader.committed_index,
+        applied_index: shared.store.applied.get(),
+        db_size: upkeep.file_bytes(&**engine),
+        db_size_in_use: upkeep.in_use(),
+        quota: shared.quota.limit(),
+        // It asks for nothing that could be refused.
+        keys: range(&*view, &every_key).map_or(0, |all| all.count),
+        revision: meta.revision,
+        compact_revision: meta.compacted,
+        watchers: hub.watchers,
+        watch_streams: hub.streams,
+        slow_watchers: hub.behind,
+        pending_messages: hub.pending,
+        alarms: raised
+            .iter()
+            .map(|alarm| (alarm.member_id, alarm.alarm().as_str_name()))
+            .collect(),
+        peers: consensus.peers_heard(),
+    })
+}
