@@ -4,14 +4,24 @@
 
 #[path = "etcd/cluster.rs"]
 mod cluster;
+#[path = "etcd/contests.rs"]
+mod contests;
 #[path = "etcd/corruption.rs"]
 mod corruption;
 #[path = "etcd/differential.rs"]
 mod differential;
+#[path = "etcd/endpoints.rs"]
+mod endpoints;
 #[path = "etcd/etcdctl.rs"]
 mod etcdctl;
+#[path = "etcd/gateway.rs"]
+mod gateway;
+#[path = "etcd/gateway_differential.rs"]
+mod gateway_differential;
 #[path = "etcd/harness.rs"]
 mod harness;
+#[path = "etcd/http.rs"]
+mod http_client;
 #[path = "etcd/upkeep.rs"]
 mod upkeep;
 #[path = "etcd/watching.rs"]

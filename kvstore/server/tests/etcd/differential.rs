@@ -288,14 +288,15 @@ fn show<M: std::fmt::Debug>(
     }
 }
 
-struct Etcd {
+/// Debian's etcd, while it lives.
+pub struct Etcd {
     child: Child,
     _folder: tempfile::TempDir,
-    address: String,
+    pub address: String,
 }
 
 impl Etcd {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (address, peer) = (free_address(), free_address());
         let (client_url, peer_url) = (format!("http://{address}"), format!("http://{peer}"));

@@ -92,6 +92,15 @@ pub fn single() -> Node {
     Node::start(&MemberConfig::single("one", disk, &free_address()))
 }
 
+/// A runtime for the clients of a test.
+pub fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
 pub fn channel(address: &str) -> Channel {
     support::grpc_channel(&Env::production(), address, None)
 }

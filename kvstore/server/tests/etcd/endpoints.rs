@@ -1,0 +1,215 @@
+//! Health, version and metrics.
+
+use super::harness::{Node, free_address, put_soon, runtime, single};
+use super::http_client::{get, send};
+use kvstore_server::{DataDir, MemberConfig, MetricsListener};
+use kvstore_storage::MemoryDisk;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[test]
+fn health_is_told_in_etcds_words() {
+    let node = single();
+    let at = &node.address;
+    runtime().block_on(async {
+        put_soon(at, "ready", "").await;
+        for path in ["/health", "/health?serializable=true", "/health?exclude=NOSPACE"] {
+            let answer = get(at, path).await;
+            assert_eq!(
+                (answer.status, answer.json()),
+                (200, json!({"health": "true", "reason": ""}))
+            );
+        }
+        for path in [
+            "/livez",
+            "/readyz",
+            "/readyz/non_learner",
+            "/livez/serializable_read",
+        ] {
+            let answer = get(at, path).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"), "{path}");
+        }
+        let verbose = get(at, "/readyz?verbose&exclude=linearizable_read").await.body;
+        assert_eq!(
+            verbose,
+            "[+]data_corruption ok\n[+]serializable_read ok\n[+]non_learner ok\nok\n"
+        );
+        for path in [
+            "/health",
+            "/readyz",
+            "/livez/serializable_read",
+            "/version",
+            "/debug/vars",
+        ] {
+            let answer = send(at, "POST", path, &[], "").await;
+            assert_eq!((answer.status, answer.header("allow")), (405, "GET"), "{path}");
+        }
+        for path in ["/", "/livez/non_learner", "/debug/pprof/", "/healthy"] {
+            assert_eq!(get(at, path).await.status, 404, "{path}");
+        }
+        let version = get(at, "/version").await.json();
+        assert_eq!(
+            version,
+            json!({"etcdserver": "3.6.5", "etcdcluster": "3.6.0", "storage": "3.6.0"})
+        );
+        let raft = get(at, "/debug/vars").await.json();
+        assert_eq!(raft["raft.status"]["raftState"], "StateLeader");
+    });
+}
+
+/// The samples and the types of an exposition; panics at what isn't one.
+fn parse(text: &str) -> (BTreeMap<String, f64>, BTreeMap<String, String>) {
+    let (mut samples, mut types) = (BTreeMap::new(), BTreeMap::new());
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(
+                types.insert(name.to_owned(), kind.to_owned()).is_none(),
+                "{line} twice"
+            );
+        } else if !line.starts_with("# HELP ") {
+            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?}"));
+            let family = name.split('{').next().unwrap();
+            let family = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| {
+                    family
+                        .strip_suffix(end)
+                        .filter(|family| types.contains_key(*family))
+                })
+                .unwrap_or(family);
+            assert!(types.contains_key(family), "{line} has no type");
+            let value = value.parse().unwrap_or_else(|_| panic!("{line:?}"));
+            assert!(samples.insert(name.to_owned(), value).is_none(), "{line} twice");
+        }
+    }
+    (samples, types)
+}
+
+/// What operators' rules and dashboards ask for, and its type in etcd.
+const NAMES: &[(&str, &str)] = &[
+    ("etcd_server_has_leader", "gauge"),
+    ("etcd_server_is_leader", "gauge"),
+    ("etcd_server_is_learner", "gauge"),
+    ("etcd_server_id", "gauge"),
+    ("etcd_server_version", "gauge"),
+    ("etcd_cluster_version", "gauge"),
+    ("etcd_server_leader_changes_seen_total", "counter"),
+    ("etcd_server_heartbeat_send_failures_total", "counter"),
+    ("etcd_server_proposals_committed_total", "gauge"),
+    ("etcd_server_proposals_applied_total", "gauge"),
+    ("etcd_server_proposals_pending", "gauge"),
+    ("etcd_server_proposals_failed_total", "counter"),
+    ("etcd_server_slow_apply_total", "counter"),
+    ("etcd_server_slow_read_indexes_total", "counter"),
+    ("etcd_server_read_indexes_failed_total", "counter"),
+    ("etcd_server_quota_backend_bytes", "gauge"),
+    ("etcd_server_health_success", "counter"),
+    ("etcd_server_health_failures", "counter"),
+    ("etcd_server_client_requests_total", "counter"),
+    ("etcd_server_apply_duration_seconds", "histogram"),
+    ("etcd_disk_wal_fsync_duration_seconds", "histogram"),
+    ("etcd_disk_wal_write_bytes_total", "gauge"),
+    ("etcd_disk_backend_commit_duration_seconds", "histogram"),
+    ("etcd_disk_backend_snapshot_duration_seconds", "histogram"),
+    ("etcd_disk_backend_defrag_duration_seconds", "histogram"),
+    ("etcd_disk_defrag_inflight", "gauge"),
+    ("etcd_mvcc_db_total_size_in_bytes", "gauge"),
+    ("etcd_mvcc_db_total_size_in_use_in_bytes", "gauge"),
+    ("etcd_mvcc_put_total", "counter"),
+    ("etcd_mvcc_delete_total", "counter"),
+    ("etcd_mvcc_range_total", "counter"),
+    ("etcd_mvcc_txn_total", "counter"),
+    ("etcd_mvcc_hash_duration_seconds", "histogram"),
+    ("etcd_debugging_mvcc_keys_total", "gauge"),
+    ("etcd_debugging_mvcc_current_revision", "gauge"),
+    ("etcd_debugging_mvcc_compact_revision", "gauge"),
+    ("etcd_debugging_mvcc_watcher_total", "gauge"),
+    ("etcd_debugging_mvcc_watch_stream_total", "gauge"),
+    ("etcd_debugging_mvcc_slow_watcher_total", "gauge"),
+    ("etcd_debugging_mvcc_pending_events_total", "gauge"),
+    ("etcd_debugging_mvcc_events_total", "counter"),
+    ("etcd_debugging_mvcc_db_compaction_keys_total", "counter"),
+    ("etcd_debugging_lease_granted_total", "counter"),
+    ("etcd_debugging_lease_revoked_total", "counter"),
+    ("etcd_debugging_lease_renewed_total", "counter"),
+    ("etcd_network_client_grpc_received_bytes_total", "counter"),
+    ("etcd_network_client_grpc_sent_bytes_total", "counter"),
+    ("grpc_server_started_total", "counter"),
+    ("grpc_server_handled_total", "counter"),
+    ("grpc_server_msg_received_total", "counter"),
+    ("grpc_server_msg_sent_total", "counter"),
+    ("process_resident_memory_bytes", "gauge"),
+    ("process_cpu_seconds_total", "counter"),
+    ("process_open_fds", "gauge"),
+];
+
+#[test]
+fn metrics_count_what_was_done_on_this_member_only() {
+    let (node, idle) = (single(), single());
+    runtime().block_on(async {
+        put_soon(&node.address, "a", "").await;
+        let before = parse(&get(&node.address, "/metrics").await.body).0;
+        put_soon(&node.address, "a", "").await;
+        put_soon(&node.address, "b", "").await;
+        let (after, types) = parse(&get(&node.address, "/metrics").await.body);
+        for (name, kind) in NAMES {
+            assert_eq!(types.get(*name).map(String::as_str), Some(*kind), "{name}");
+        }
+        let put = r#"grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"}"#;
+        let of_put = |name: &str| format!("{name}{{{put}");
+        let more = [
+            ("etcd_mvcc_put_total".to_owned(), 2.0),
+            ("etcd_debugging_mvcc_current_revision".to_owned(), 2.0),
+            ("etcd_debugging_mvcc_keys_total".to_owned(), 1.0),
+            ("etcd_disk_backend_commit_duration_seconds_count".to_owned(), 2.0),
+            (of_put("grpc_server_started_total"), 2.0),
+            (of_put("grpc_server_msg_received_total"), 2.0),
+            (of_put("grpc_server_msg_sent_total"), 2.0),
+            (format!("grpc_server_handled_total{{grpc_code=\"OK\",{put}"), 2.0),
+            (
+                "etcd_server_client_requests_total{client_api_version=\"unknown\",type=\"unary\"}".to_owned(),
+                2.0,
+            ),
+            (
+                "etcd_server_apply_duration_seconds_count{op=\"Put\",success=\"true\",version=\"v3\"}"
+                    .to_owned(),
+                2.0,
+            ),
+        ];
+        for (name, more) in more {
+            assert_eq!(after[&name] - before[&name], more, "{name}");
+        }
+        assert!(after["etcd_disk_wal_fsync_duration_seconds_count"] > 0.0);
+        assert!(after["etcd_disk_wal_write_bytes_total"] > before["etcd_disk_wal_write_bytes_total"]);
+        assert_eq!(after["etcd_server_has_leader"], 1.0);
+        assert_eq!(after["etcd_server_proposals_pending"], 0.0);
+        put_soon(&idle.address, "a", "").await;
+        let other = parse(&get(&idle.address, "/metrics").await.body).0;
+        assert_eq!(other["etcd_mvcc_put_total"], 1.0);
+    });
+}
+
+#[test]
+fn a_listener_of_its_own_tells_metrics_and_health_only() {
+    let disk = DataDir::Simulated(MemoryDisk::new(), Duration::ZERO);
+    let observed = free_address();
+    let node = Node::start(&MemberConfig {
+        metrics_listen: vec![MetricsListener {
+            address: observed.clone(),
+            tls: false,
+        }],
+        ..MemberConfig::single("one", disk, &free_address())
+    });
+    runtime().block_on(async {
+        put_soon(&node.address, "a", "").await;
+        let text = get(&observed, "/metrics").await.body;
+        assert_eq!(parse(&text).0["etcd_mvcc_put_total"], 1.0);
+        assert_eq!(get(&observed, "/health").await.status, 200);
+        assert_eq!(get(&observed, "/readyz/linearizable_read").await.status, 200);
+        for hidden in ["/version", "/v3/kv/range", "/metricsx"] {
+            assert_eq!(get(&observed, hidden).await.status, 404, "{hidden}");
+        }
+    });
+}
