@@ -226,7 +226,10 @@ fn etcdctl_sees_the_cluster_and_its_health() {
     assert_eq!(stdout(&node, &["alarm", "list"]), "");
     for (path, expected) in [
         ("health", r#"{"health":"true","reason":""}"#),
-        ("version", r#"{"etcdserver":"3.6.5","etcdcluster":"3.6.0","storage":"3.6.0"}"#),
+        (
+            "version",
+            r#"{"etcdserver":"3.6.5","etcdcluster":"3.6.0","storage":"3.6.0"}"#,
+        ),
         ("readyz", "ok\n"),
         ("nowhere", "404 page not found\n"),
     ] {

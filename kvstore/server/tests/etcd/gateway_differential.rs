@@ -143,7 +143,11 @@ fn json_answers_equal_those_of_etcd() {
             let body = body.replace("LEADER", &leader);
             let (expected_status, mut expected) = exchange(theirs, path, &body).await;
             // grpc-gateway 2 has another number for a failed precondition.
-            let expected_status = if expected_status == 412 { 400 } else { expected_status };
+            let expected_status = if expected_status == 412 {
+                400
+            } else {
+                expected_status
+            };
             let (status, mut got) = exchange(ours, path, &body).await;
             if let Some(key) = got.get("leader") {
                 leader = key.to_string();
