@@ -26,6 +26,8 @@ use tower::{Service, ServiceExt as _};
 
 /// A peer that answers no ping for this long is gone.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client of HTTP/1 may take for the head of a request, or stay idle before it (as etcd).
+const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 /// Streams that one connection may have open: the API servers' watches share a few connections.
 const MAX_STREAMS: u32 = 100_000;
 /// What one stream, and one connection, may send ahead of its reader.
@@ -171,6 +173,7 @@ async fn connection(stream: Incoming, router: Arc<Router>, keepalive: Duration, 
         .http1()
         .auto_date_header(false)
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
         .http2()
         // gRPC needs none, and bytes on the wire must not depend on a clock outside the seams.
         .auto_date_header(false)

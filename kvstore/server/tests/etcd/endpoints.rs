@@ -2,6 +2,9 @@
 
 use super::harness::{Node, free_address, put_soon, runtime, single};
 use super::http_client::{get, send};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kvstore_server::{DataDir, MemberConfig, MetricsListener};
 use kvstore_storage::MemoryDisk;
 use serde_json::json;
@@ -55,6 +58,31 @@ fn health_is_told_in_etcds_words() {
         );
         let raft = get(at, "/debug/vars").await.json();
         assert_eq!(raft["raft.status"]["raftState"], "StateLeader");
+    });
+}
+
+#[test]
+fn http_2_is_answered_as_http_1() {
+    let node = single();
+    runtime().block_on(async {
+        put_soon(&node.address, "ready", "").await;
+        let stream = tokio::net::TcpStream::connect(&node.address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post(format!("http://{}/v3/kv/range", node.address))
+            .body(Full::<Bytes>::from(r#"{"key":"cmVhZHk="}"#))
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), answer.version()),
+            (200, http::Version::HTTP_2)
+        );
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["count"], "1");
     });
 }
 
