@@ -109,7 +109,10 @@ async fn take_place(caller: &Caller, entry: &Entry, lease: i64) -> Result<Place,
 impl Place {
     /// Waits until everyone before has gone. `false`: the place was lost meanwhile, with its lease.
     async fn wait(&mut self, caller: &Caller) -> Result<bool, Status> {
-        while !self.first {
+        if self.first {
+            return Ok(true);
+        }
+        loop {
             let before = caller
                 .range(last_created_before(&self.prefix, self.revision))
                 .await?;
@@ -120,9 +123,6 @@ impl Place {
             if !self.wait_for_deletion(caller, kv.key, since).await? {
                 return Ok(false);
             }
-        }
-        if self.first {
-            return Ok(true);
         }
         // The last word: whoever waited long may have waited in vain.
         let own = RangeRequest {
