@@ -78,7 +78,8 @@ pub fn compaction_step(view: &dyn Read, max_events: usize) -> Result<CompactionS
             return Ok(removal.finish(last, false));
         }
         last = position.revision;
-        visited += 1;
+        // Those of `done` don't count: a step that only went over them again would get nowhere.
+        visited += usize::from(position.revision > done);
         let (kind, kv) = encoding::parse_history_value(value)?;
         if kind == Kind::Tombstone && position.revision < bound {
             removal.tombstone(position, &kv.key, value);
