@@ -17,9 +17,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("kubeclient", &["support", "proto", "kubeschema"]),
     ("kvstore-core", &["proto"]),
     ("kvstore-storage", &["proto", "kvstore-core"]),
+    ("kvstore-backup", &["proto", "kvstore-core"]),
     (
         "kvstore-server",
-        &["proto", "support", "kvstore-core", "kvstore-storage"],
+        &[
+            "proto",
+            "support",
+            "kvstore-core",
+            "kvstore-storage",
+            "kvstore-backup",
+        ],
     ),
     ("apiserver-core", &["kubeschema"]),
     (

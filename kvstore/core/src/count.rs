@@ -10,7 +10,7 @@
 
 use crate::key_range::{End, KeyRange};
 use crate::overlay::Overlay;
-use crate::read::{Read, ReadError, Space};
+use crate::read::{Batch, Read, ReadError, Space};
 use bytes::Bytes;
 
 /// A stretch is cut in two when it grows past this: large enough that the table stays small, small
@@ -94,6 +94,33 @@ pub fn count(view: &dyn Read, range: &KeyRange) -> Result<u64, ReadError> {
         (End::Before(end), Some((next, _))) if next == end.as_ref() => Ok(total + last.1),
         (End::Open, _) => Ok(total + last.1),
         _ => Ok(total + visit(view, &last.0, range)?),
+    }
+}
+
+/// Cuts the stretches of a state under construction anew, from its live keys in order.
+#[derive(Default)]
+pub struct Rebuild {
+    start: Bytes,
+    count: u64,
+}
+
+impl Rebuild {
+    /// As many keys as a stretch has after it was cut.
+    const FILL: u64 = MAX_STRETCH / 2;
+
+    pub fn add(&mut self, key: &[u8], batch: &mut Batch) {
+        if self.count == Self::FILL {
+            let start = std::mem::replace(&mut self.start, Bytes::copy_from_slice(key));
+            let count = std::mem::take(&mut self.count);
+            batch.put(Space::Counts, start, count.to_be_bytes().to_vec());
+        }
+        self.count += 1;
+    }
+
+    pub fn finish(self, batch: &mut Batch) {
+        if self.count > 0 {
+            batch.put(Space::Counts, self.start, self.count.to_be_bytes().to_vec());
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::key_range::KeyRange;
 use crate::mutation::Mutation;
 use crate::overlay::Overlay;
-use crate::read::{Read, ReadError, Space};
+use crate::read::{Batch, Read, ReadError, Space};
 use crate::refusal::{Error, Refusal};
 use bytes::{Buf as _, Bytes};
 use proto::mvccpb::Event;
@@ -121,7 +121,21 @@ fn attachment(id: i64, key: &[u8]) -> Vec<u8> {
     [&id.to_be_bytes()[..], key].concat()
 }
 
-fn parse(mut key: &[u8], mut value: &[u8]) -> Result<LeaseRecord, ReadError> {
+/// Adds a lease to a state under construction.
+pub fn write(batch: &mut Batch, record: LeaseRecord) {
+    batch.put(
+        Space::Leases,
+        record.id.to_be_bytes().to_vec(),
+        record.ttl.to_be_bytes().to_vec(),
+    );
+}
+
+/// Attaches a key in a state under construction.
+pub fn attach_in(batch: &mut Batch, id: i64, key: &[u8]) {
+    batch.put(Space::LeaseKeys, attachment(id, key), Bytes::new());
+}
+
+pub fn parse(mut key: &[u8], mut value: &[u8]) -> Result<LeaseRecord, ReadError> {
     if key.len() != 8 || value.len() != 8 {
         return Err(ReadError::corrupt(Space::Leases, "lease record"));
     }

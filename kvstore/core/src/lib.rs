@@ -8,6 +8,7 @@
 
 mod alarm;
 mod apply;
+mod archive;
 mod command;
 mod compaction;
 mod compare;
@@ -32,6 +33,9 @@ mod watch_index;
 
 pub use alarm::{ALARM_CORRUPT, ALARM_NOSPACE, alarms, stops_member};
 pub use apply::{Applied, Response, apply};
+pub use archive::{
+    KeptEvent, KeptMeta, each_event, each_lease, restore_derived, restore_event, restore_lease, restore_meta,
+};
 pub use command::{Command, is_read_only};
 pub use compaction::{CompactionStep, compaction_step};
 pub use hash::{Crc, OnSlice, STATE_HASH_DEFINITION, hash_kv, state_hash};

@@ -116,6 +116,25 @@ pub fn write_member_attributes(state: &mut Overlay<'_>, id: u64, attributes: &Me
     );
 }
 
+/// Writes the scalars of a state under construction.
+pub fn restore(batch: &mut Batch, revision: i64, compacted: i64, compaction_done: i64) {
+    for (key, value) in [
+        (REVISION, revision),
+        (COMPACTED, compacted),
+        (COMPACTION_DONE, compaction_done),
+    ] {
+        batch.put(Space::Meta, key, value.to_be_bytes().to_vec());
+    }
+}
+
+pub fn restore_bytes_added(batch: &mut Batch, bytes: u64) {
+    batch.put(Space::Meta, BYTES_ADDED, bytes.to_be_bytes().to_vec());
+}
+
+pub fn restore_alarms(batch: &mut Batch, alarms: &AlarmResponse) {
+    batch.put(Space::Meta, ALARMS, alarms.encode_to_vec());
+}
+
 fn read_i64(view: &dyn Read, key: &'static [u8]) -> Result<Option<i64>, ReadError> {
     let Some(bytes) = view.get(Space::Meta, key)? else {
         return Ok(None);
