@@ -15,6 +15,7 @@ mod lease;
 mod lock;
 mod maintenance;
 mod reply;
+mod snapshot_stream;
 mod watch;
 
 pub use auth::AuthService;
@@ -39,6 +40,7 @@ use crate::reclaimer::Reclaimer;
 use crate::status;
 use crate::store::Store;
 use kvstore_core::Refusal;
+use snapshot_stream::Snapshots;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Random;
@@ -67,6 +69,7 @@ pub struct Shared {
     pub reclaimer: Reclaimer,
     /// Asks the leader's check to hurry.
     pub check_soon: Arc<Notify>,
+    pub snapshots: Snapshots,
     /// Ends the streams when the member stops.
     pub cancel: CancellationToken,
 }
@@ -84,6 +87,7 @@ impl Shared {
             quota: Quota::new(config.quota_bytes, Arc::clone(&store), consensus.clone()),
             reclaimer: Reclaimer::new(Arc::clone(store.engine()), cancel.clone()),
             check_soon: Arc::default(),
+            snapshots: Snapshots::new(Arc::clone(&store), &config.data_dir, cancel.clone()),
             store,
             consensus,
             barrier,
