@@ -28,6 +28,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "kvstore-backup",
         ],
     ),
+    (
+        "kvstore-backup-cli",
+        &[
+            "proto",
+            "support",
+            "kvstore-core",
+            "kvstore-storage",
+            "kvstore-backup",
+            "kvstore-server",
+        ],
+    ),
     ("apiserver-core", &["kubeschema"]),
     (
         "apiserver-server",

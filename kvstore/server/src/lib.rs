@@ -38,6 +38,7 @@ mod quota;
 mod raft;
 mod read_barrier;
 mod reclaimer;
+mod restored;
 mod services;
 mod status;
 mod store;
@@ -50,3 +51,4 @@ pub use config::{
 };
 pub use identity::{cluster_id, member_id};
 pub use member::{Member, MemberError};
+pub use restored::{FoundError, Founded, found_restored_cluster};
