@@ -421,7 +421,12 @@ impl Member {
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), MemberError>> + Send + 'static {
         let tls = self.config.peer_tls.as_ref().map(|tls| tls.server.clone());
-        let raft = RaftService::new(raft, self.env.random.fork(), Arc::clone(&self.store.metrics));
+        let raft = RaftService::new(
+            raft,
+            Arc::clone(self.store.engine()),
+            self.env.random.fork(),
+            Arc::clone(&self.store.metrics),
+        );
         async move {
             let router = Router::default()
                 .with(

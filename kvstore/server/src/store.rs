@@ -6,12 +6,13 @@ use crate::applied_state;
 use crate::checkpoints::Checkpoints;
 use crate::lessor::Lessor;
 use crate::metrics::Metrics;
+use crate::raft::ReceivedState;
 use crate::upkeep::Upkeep;
 use crate::watch::{Published, WatchHub};
 use kvstore_core::{
     Applied, Command, CompactionStep, Meta, Overlay, Refusal, Response, apply, event_bytes, write_added,
 };
-use kvstore_storage::{Engine, StateCache, StateDump, StateView, StorageError, install_state};
+use kvstore_storage::{Engine, StateCache, StateView, StorageError};
 use proto::raftpb;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -171,17 +172,25 @@ impl Store {
     ///
     /// # Errors
     /// When the disk fails; the member must stop.
-    pub fn install(&self, dump: StateDump) -> Result<(), StorageError> {
+    pub fn install(&self, state: ReceivedState) -> Result<(), StorageError> {
         self.metrics.state.snapshot_applying.set(1);
         self.checkpoints.clear();
+        let mut used = None;
         self.upkeep.replace(|| {
-            self.state.replace(|engine| install_state(engine, dump))?;
+            self.state.replace(|_| {
+                used = Some(state.promote()?);
+                Ok(())
+            })?;
             Ok((self.view(), self.engine()))
         })?;
         self.metrics.state.snapshot_applying.set(0);
         let view = self.view();
         self.alarms.update(&*view)?;
         let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);
+        if let Some(used) = used {
+            // Only now: the view that is gone held on to what is to be removed.
+            used.clean();
+        }
         self.hub.jump(meta.revision);
         self.applied.advance(applied.log_id.unwrap_or_default().index);
         self.upkeep.wanted.notify_one();

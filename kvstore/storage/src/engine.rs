@@ -1,7 +1,9 @@
 //! What the store asks of a disk.
 
 use crate::StorageError;
-use kvstore_core::{Batch, Read, Space};
+#[cfg(doc)]
+use kvstore_core::Space;
+use kvstore_core::{Batch, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,11 +34,25 @@ pub trait Engine: Send + Sync + 'static {
     /// When the disk fails; the engine is poisoned then.
     fn write(&self, batch: &Batch) -> Result<(), StorageError>;
 
-    /// As [`Engine::write`], after deleting everything in `spaces`; both in one atomic step.
+    /// Empties the stage: a second set of the spaces of the state, which nobody reads and which is empty
+    /// after a crash.
     ///
     /// # Errors
     /// When the disk fails; the engine is poisoned then.
-    fn replace(&self, spaces: &[Space], batch: &Batch) -> Result<(), StorageError>;
+    fn clear_stage(&self) -> Result<(), StorageError>;
+
+    /// Writes to the stage; only [`Space::STATE`] has one.
+    ///
+    /// # Errors
+    /// When the disk fails; the engine is poisoned then.
+    fn stage(&self, batch: &Batch) -> Result<(), StorageError>;
+
+    /// Makes the stage the state: in one step, durably. The former state becomes the stage, to be cleared.
+    /// Views that are held go on showing it.
+    ///
+    /// # Errors
+    /// When the disk fails; the engine is poisoned then.
+    fn promote_stage(&self) -> Result<(), StorageError>;
 
     /// Returns when every write made before the call is durable.
     ///

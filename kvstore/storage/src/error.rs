@@ -19,6 +19,8 @@ pub enum StorageError {
     },
     #[error("corrupt log record {index}: {reason}")]
     CorruptLog { index: u64, reason: String },
+    #[error("a snapshot that can't be installed: {0}")]
+    Snapshot(String),
     #[error(transparent)]
     Read(#[from] ReadError),
 }

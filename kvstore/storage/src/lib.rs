@@ -12,7 +12,7 @@ mod error;
 mod memory;
 mod raft_log;
 mod rocks;
-mod state_dump;
+mod state_stream;
 mod state_view;
 
 pub use engine::{Engine, SharedRead, SyncStyle};
@@ -20,5 +20,5 @@ pub use error::StorageError;
 pub use memory::{MemoryDisk, MemoryEngine};
 pub use raft_log::{RaftLog, decode_entry, encode_entry};
 pub use rocks::{RocksEngine, RocksOptions};
-pub use state_dump::{StateDump, check_dump_format, install_state};
+pub use state_stream::{StagedState, StateDigest, check_state_format, each_state_chunk};
 pub use state_view::{StateCache, StateView};

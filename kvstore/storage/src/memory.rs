@@ -126,9 +126,9 @@ impl MemoryDisk {
     pub fn tear(&self, writes: usize) {
         let mut platter = self.lock();
         platter.persist(writes);
-        if let Some(next) = platter.pending.first_mut() {
-            let half = next.batch.0.len() / 2;
-            next.batch.0.truncate(half);
+        if let Some(platter::Pending::Batch(next)) = platter.pending.first_mut() {
+            let half = next.0.len() / 2;
+            next.0.truncate(half);
             platter.persist(1);
         }
     }
@@ -196,13 +196,35 @@ impl Engine for MemoryEngine {
     }
 
     fn write(&self, batch: &Batch) -> Result<(), StorageError> {
-        self.replace(&[], batch)
-    }
-
-    fn replace(&self, spaces: &[Space], batch: &Batch) -> Result<(), StorageError> {
-        self.guarded("writing a batch", |platter| match platter.take(spaces, batch) {
+        self.guarded("writing a batch", |platter| match platter.take(batch) {
             true => Ok(()),
             false => Err(NO_SPACE),
+        })
+    }
+
+    fn clear_stage(&self) -> Result<(), StorageError> {
+        self.guarded("emptying the stage", |platter| {
+            platter.stage = Default::default();
+            Ok(())
+        })
+    }
+
+    fn stage(&self, batch: &Batch) -> Result<(), StorageError> {
+        self.guarded("writing to the stage", |platter| {
+            match platter.take_staged(batch) {
+                true => Ok(()),
+                false => Err(NO_SPACE),
+            }
+        })
+    }
+
+    fn promote_stage(&self) -> Result<(), StorageError> {
+        self.guarded("promoting the stage", |platter| {
+            platter.promote();
+            if !platter.faults.ignores_syncs {
+                platter.persist(usize::MAX);
+            }
+            Ok(())
         })
     }
 

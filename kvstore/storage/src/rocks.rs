@@ -1,9 +1,13 @@
 //! RocksDB as an engine: one database, one write-ahead log, a column family for each space.
 //!
+//! The spaces of the state have two families each: one side is the state, the other the stage. A record
+//! says which is which; to promote the stage is to write that record.
+//!
 //! One write-ahead log is what gives the order that [`Engine`] promises: a synced raft log entry carries
 //! all state written before it along, and a purge of the log can't outlive the state it relied on.
 
 mod reclaim;
+mod side;
 mod wal;
 
 use crate::engine::{Engine, SharedRead, SyncStyle};
@@ -12,14 +16,19 @@ use bytes::Bytes;
 use kvstore_core::{Batch, Cursor, FORMAT, Read, ReadError, Space};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, ErrorKind, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    DBRecoveryMode, ErrorKind, FlushOptions, Options, ReadOptions, SnapshotWithThreadMode, WriteBatch,
+    WriteOptions,
 };
 use self_cell::self_cell;
+use side::Side;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the format version is kept: in the raft state, which a snapshot does not replace.
 const FORMAT_KEY: &[u8] = b"format";
+
+/// Which side is the state: one byte, 0 when there is none. Not part of a snapshot either.
+const SIDE_KEY: &[u8] = b"side";
 
 /// Bytes that a scan reads ahead.
 const SCAN_READAHEAD: usize = 1 << 20;
@@ -52,6 +61,7 @@ impl Default for RocksOptions {
 /// A database directory.
 pub struct RocksEngine {
     db: DB,
+    state: side::Current,
     poison: Mutex<Option<String>>,
 }
 
@@ -70,9 +80,9 @@ impl RocksEngine {
         let open = |recovery| {
             let mut database = database_options(options);
             database.set_wal_recovery_mode(recovery);
-            let families = Space::ALL.map(|space| {
+            let families = side::families().into_iter().map(|(space, name)| {
                 let family = family_options(space, &cache, options.write_buffers);
-                ColumnFamilyDescriptor::new(space.name(), family)
+                ColumnFamilyDescriptor::new(name, family)
             });
             DB::open_cf_descriptors(&database, path, families)
         };
@@ -87,9 +97,11 @@ impl RocksEngine {
         };
         let engine = Self {
             db,
+            state: side::Current::default(),
             poison: Mutex::new(None),
         };
         engine.check_format()?;
+        engine.find_state()?;
         Ok(engine)
     }
 
@@ -110,10 +122,60 @@ impl RocksEngine {
         }
     }
 
-    fn family(&self, space: Space) -> Result<&ColumnFamily, ReadError> {
+    /// Reads which side is the state, and empties the other: what a crash left of a stage.
+    fn find_state(&self) -> Result<(), StorageError> {
+        if let Some(record) = self.view().get(Space::RaftState, SIDE_KEY)? {
+            let side = Side::parse(&record).ok_or_else(|| ReadError::corrupt(Space::RaftState, "side"))?;
+            self.state.set(side);
+        }
+        self.clear_stage()
+    }
+
+    fn family(&self, space: Space, side: Side) -> Result<&ColumnFamily, ReadError> {
+        let name = side.family(space);
         self.db
-            .cf_handle(space.name())
-            .ok_or_else(|| ReadError::Io(format!("no column family {}", space.name())))
+            .cf_handle(name)
+            .ok_or_else(|| ReadError::Io(format!("no column family {name}")))
+    }
+
+    /// Adds the deletion of everything in `family` to `writes`.
+    fn delete_all(&self, family: &ColumnFamily, writes: &mut WriteBatch) {
+        writes.delete_range_cf(family, &[][..], LATE);
+        // A range delete has no open end; the odd keys past it go one by one.
+        let mut rest = self.db.raw_iterator_cf(family);
+        rest.seek(LATE);
+        while let Some(key) = rest.key() {
+            writes.delete_cf(family, key);
+            rest.next();
+        }
+    }
+
+    fn is_empty(&self, family: &ColumnFamily) -> bool {
+        let mut iterator = self.db.raw_iterator_cf(family);
+        iterator.seek_to_first();
+        !iterator.valid()
+    }
+
+    fn write_to(&self, side: Side, batch: &Batch, options: &WriteOptions) -> Result<(), StorageError> {
+        let mut writes = WriteBatch::default();
+        // A batch has its spaces one after the other: each is looked up once.
+        let mut at: Option<(Space, &ColumnFamily)> = None;
+        for write in &batch.0 {
+            let family = match at {
+                Some((space, family)) if space == write.space => family,
+                _ => self.family(write.space, side)?,
+            };
+            at = Some((write.space, family));
+            match &write.value {
+                Some(value) => writes.put_cf(family, &write.key, value),
+                None => writes.delete_cf(family, &write.key),
+            }
+        }
+        self.guarded("writing a batch", || {
+            self.db
+                .write_opt(writes, options)
+                .map_err(|error| error.to_string())
+        })
     }
 
     /// Runs `operation` unless an earlier one failed; remembers its failure.
@@ -151,54 +213,68 @@ impl RocksEngine {
 
 impl Engine for RocksEngine {
     fn view(&self) -> Box<dyn Read + '_> {
-        Box::new(RocksView {
-            snapshot: self.db.snapshot(),
-            engine: self,
-        })
+        Box::new(RocksView::of(self))
     }
 
     fn shared_view(self: Arc<Self>) -> Box<dyn SharedRead> {
-        Box::new(SharedView::new(self, |engine| RocksView {
-            snapshot: engine.db.snapshot(),
-            engine,
-        }))
+        Box::new(SharedView::new(self, |engine| RocksView::of(engine)))
     }
 
     fn write(&self, batch: &Batch) -> Result<(), StorageError> {
-        self.replace(&[], batch)
+        self.write_to(self.state.get(), batch, &WriteOptions::default())
     }
 
-    fn replace(&self, spaces: &[Space], batch: &Batch) -> Result<(), StorageError> {
+    fn clear_stage(&self) -> Result<(), StorageError> {
+        let stage = self.state.get().other();
         let mut writes = WriteBatch::default();
-        for space in spaces {
-            let family = self.family(*space)?;
-            writes.delete_range_cf(family, &[][..], LATE);
-            // A range delete has no open end; the odd keys past it go one by one.
-            let mut rest = self.db.raw_iterator_cf(family);
-            rest.seek(LATE);
-            while let Some(key) = rest.key() {
-                writes.delete_cf(family, key);
-                rest.next();
+        let mut used = Vec::new();
+        for space in Space::STATE {
+            let family = self.family(space, stage)?;
+            if !self.is_empty(family) {
+                self.delete_all(family, &mut writes);
+                used.push(family);
             }
         }
-        // A batch has its spaces one after the other: each is looked up once.
-        let mut at: Option<(Space, &ColumnFamily)> = None;
-        for write in &batch.0 {
-            let family = match at {
-                Some((space, family)) if space == write.space => family,
-                _ => self.family(write.space)?,
-            };
-            at = Some((write.space, family));
-            match &write.value {
-                Some(value) => writes.put_cf(family, &write.key, value),
-                None => writes.delete_cf(family, &write.key),
-            }
+        if used.is_empty() {
+            return Ok(());
         }
-        self.guarded("writing a batch", || {
+        self.guarded("emptying the stage", || {
+            let options = stage_options();
             self.db
-                .write_opt(writes, &WriteOptions::default())
+                .write_opt(writes, &options)
                 .map_err(|error| error.to_string())
-        })
+        })?;
+        for family in used {
+            // Deleted ranges are skipped, not read: this costs little and gives the space back now.
+            self.db.compact_range_cf(family, None::<&[u8]>, None::<&[u8]>);
+        }
+        Ok(())
+    }
+
+    fn stage(&self, batch: &Batch) -> Result<(), StorageError> {
+        self.write_to(self.state.get().other(), batch, &stage_options())
+    }
+
+    fn promote_stage(&self) -> Result<(), StorageError> {
+        let stage = self.state.get().other();
+        let families = Space::STATE
+            .iter()
+            .map(|space| self.family(*space, stage))
+            .collect::<Result<Vec<_>, ReadError>>()?;
+        // What was written past the log must be in files before the record that makes it count.
+        self.guarded("flushing the stage", || {
+            let mut options = FlushOptions::default();
+            options.set_wait(true);
+            self.db
+                .flush_cfs_opt(&families, &options)
+                .map_err(|error| error.to_string())
+        })?;
+        let mut promotion = Batch::default();
+        promotion.put(Space::RaftState, SIDE_KEY, stage.record());
+        self.write(&promotion)?;
+        self.sync()?;
+        self.state.set(stage);
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), StorageError> {
@@ -212,10 +288,10 @@ impl Engine for RocksEngine {
     }
 
     fn size(&self) -> u64 {
-        Space::ALL
+        side::families()
             .iter()
-            .filter_map(|space| {
-                let family = self.family(*space).ok()?;
+            .filter_map(|(_, name)| {
+                let family = self.db.cf_handle(name)?;
                 let size = |name| self.db.property_int_value_cf(family, name).ok().flatten();
                 Some(size("rocksdb.total-sst-files-size")? + size("rocksdb.cur-size-all-mem-tables")?)
             })
@@ -288,9 +364,34 @@ fn family_options(space: Space, cache: &Cache, write_buffers: usize) -> Options 
     family
 }
 
+/// How the stage is written: past the log, which need not carry it.
+fn stage_options() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
+}
+
 struct RocksView<'a> {
     snapshot: SnapshotWithThreadMode<'a, DB>,
+    side: Side,
     engine: &'a RocksEngine,
+}
+
+impl<'a> RocksView<'a> {
+    fn of(engine: &'a RocksEngine) -> Self {
+        // A promotion between the two would give the snapshot of one side and the name of the other.
+        loop {
+            let side = engine.state.get();
+            let snapshot = engine.db.snapshot();
+            if side == engine.state.get() {
+                return Self {
+                    snapshot,
+                    side,
+                    engine,
+                };
+            }
+        }
+    }
 }
 
 self_cell! {
@@ -318,7 +419,7 @@ impl Read for SharedView {
 
 impl Read for RocksView<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        let family = self.engine.family(space)?;
+        let family = self.engine.family(space, self.side)?;
         self.snapshot
             .get_cf(family, key)
             .map(|found| found.map(Bytes::from))
@@ -330,7 +431,7 @@ impl Read for RocksView<'_> {
             engine: self.engine,
             iterator: self
                 .engine
-                .family(space)
+                .family(space, self.side)
                 .map(|family| self.snapshot.raw_iterator_cf(family)),
         })
     }
@@ -343,7 +444,7 @@ impl Read for RocksView<'_> {
             engine: self.engine,
             iterator: self
                 .engine
-                .family(space)
+                .family(space, self.side)
                 .map(|family| self.snapshot.raw_iterator_cf_opt(family, options)),
         })
     }

@@ -2,7 +2,8 @@
 
 use kvstore_core::{Batch, Space};
 use kvstore_storage::{
-    Engine, MemoryDisk, RaftLog, RocksEngine, RocksOptions, StateDump, StorageError, SyncStyle, install_state,
+    Engine, MemoryDisk, RaftLog, RocksEngine, RocksOptions, StagedState, StateDigest, StorageError,
+    SyncStyle, each_state_chunk,
 };
 use proto::raftpb::{Blank, Entry, LogId, Vote, entry::Payload};
 use std::sync::Arc;
@@ -30,9 +31,10 @@ impl Disk for MemoryDisk {
 fn suite(disk: &dyn Disk) {
     reads_are_ordered_and_consistent(&*disk.open());
     synced_writes_survive_a_reopening(disk);
-    a_replacement_empties_the_spaces_it_names(&*disk.open());
+    a_stage_takes_the_place_of_the_state(disk);
+    a_stage_is_empty_after_a_crash(disk);
     the_log_keeps_what_it_is_told(disk);
-    a_dump_makes_an_equal_state(&*disk.open());
+    a_stream_makes_an_equal_state(disk);
 }
 
 #[test]
@@ -113,14 +115,64 @@ fn synced_writes_survive_a_reopening(disk: &dyn Disk) {
     );
 }
 
-fn a_replacement_empties_the_spaces_it_names(engine: &dyn Engine) {
-    put(engine, Space::History, &[b"old", &[0xff; 70]]);
-    put(engine, Space::Leases, &[b"kept"]);
+fn staged(space: Space, keys: &[&'static [u8]]) -> Batch {
     let mut batch = Batch::default();
-    batch.put(Space::History, &b"new"[..], &b""[..]);
-    engine.replace(&[Space::History], &batch).expect("writes");
-    assert_eq!(keys(engine, Space::History), [b"new"]);
-    assert_eq!(keys(engine, Space::Leases), [b"kept"]);
+    for key in keys {
+        batch.put(space, *key, *key);
+    }
+    batch
+}
+
+fn a_stage_takes_the_place_of_the_state(disk: &dyn Disk) {
+    let engine = disk.open();
+    let late: &[u8] = &[0xff; 70];
+    put(&*engine, Space::RaftState, &[b"kept"]);
+    for round in 0..3 {
+        put(&*engine, Space::History, &[b"old", late]);
+        put(&*engine, Space::Leases, &[b"gone"]);
+        let before = keys(&*engine, Space::History);
+        engine
+            .stage(&staged(Space::History, &[b"dropped"]))
+            .expect("stages");
+        engine.clear_stage().expect("clears");
+        engine.stage(&staged(Space::History, &[b"new"])).expect("stages");
+        engine
+            .stage(&staged(Space::Live, &[b"live", late]))
+            .expect("stages");
+        assert_eq!(keys(&*engine, Space::History), before, "round {round}");
+        let view = engine.view();
+        engine.promote_stage().expect("promotes");
+        assert!(view.get(Space::History, b"old").expect("reads").is_some());
+        engine.clear_stage().expect("clears");
+        assert!(view.get(Space::History, b"old").expect("reads").is_some());
+        drop(view);
+        assert_eq!(keys(&*engine, Space::History), [b"new"]);
+        assert_eq!(keys(&*engine, Space::Live), [&b"live"[..], late]);
+        assert_eq!(keys(&*engine, Space::Leases), Vec::<Vec<u8>>::new());
+        assert!(keys(&*engine, Space::RaftState).contains(&b"kept".to_vec()));
+    }
+    // Durable by itself, and writable like any state.
+    drop(engine);
+    let engine = disk.open();
+    assert_eq!(keys(&*engine, Space::History), [b"new"]);
+    put(&*engine, Space::History, &[b"newer"]);
+    engine.sync().expect("syncs");
+    drop(engine);
+    assert_eq!(keys(&*disk.open(), Space::History), [&b"new"[..], b"newer"]);
+}
+
+fn a_stage_is_empty_after_a_crash(disk: &dyn Disk) {
+    let engine = disk.open();
+    let before = keys(&*engine, Space::History);
+    engine.stage(&staged(Space::History, &[b"half"])).expect("stages");
+    engine.sync().expect("syncs");
+    drop(engine);
+    let engine = disk.open();
+    assert_eq!(keys(&*engine, Space::History), before);
+    engine.stage(&staged(Space::Live, &[b"whole"])).expect("stages");
+    engine.promote_stage().expect("promotes");
+    assert_eq!(keys(&*engine, Space::History), Vec::<Vec<u8>>::new());
+    assert_eq!(keys(&*engine, Space::Live), [b"whole"]);
 }
 
 fn entry(index: u64) -> Entry {
@@ -175,16 +227,50 @@ fn the_log_keeps_what_it_is_told(disk: &dyn Disk) {
     ));
 }
 
-fn a_dump_makes_an_equal_state(engine: &dyn Engine) {
-    put(engine, Space::Live, &[b"x", b"y"]);
-    let other = MemoryDisk::new().open(Duration::ZERO);
-    put(&other, Space::Live, &[b"stale"]);
-    put(&other, Space::Log, &[b"log"]);
-    install_state(&other, StateDump::of(&*engine.view()).expect("reads")).expect("installs");
-    for space in Space::STATE {
-        assert_eq!(keys(&other, space), keys(engine, space));
+fn a_stream_makes_an_equal_state(disk: &dyn Disk) {
+    let source = disk.open();
+    let large: Vec<u8> = vec![7; 300_000];
+    let mut batch = Batch::default();
+    for number in 0..20_u8 {
+        batch.put(Space::Live, vec![number], large.clone());
+        batch.put(Space::Keys, vec![number], vec![number]);
     }
-    assert_eq!(keys(&other, Space::Log), [b"log"]);
+    source.write(&batch).expect("writes");
+    let target: Arc<dyn Engine> = Arc::new(MemoryDisk::new().open(Duration::ZERO));
+    put(&*target, Space::Live, &[b"stale"]);
+    put(&*target, Space::Log, &[b"log"]);
+    let mut state = StagedState::begin(Arc::clone(&target)).expect("begins");
+    let mut chunks = 0;
+    let sent = each_state_chunk::<StorageError>(&*source.view(), |records| {
+        chunks += 1;
+        state.add(records)
+    })
+    .expect("reads");
+    assert!(chunks > 4, "{chunks}");
+    let damaged = StateDigest {
+        checksum: sent.checksum ^ 1,
+        ..sent
+    };
+    state.check(damaged).expect_err("another checksum");
+    state.check(sent).expect("the same");
+    state.promote().expect("promotes").clear_stage().expect("clears");
+    let view = target.view();
+    for space in Space::STATE {
+        assert_eq!(keys(&*target, space), keys(&*source, space));
+    }
+    assert_eq!(
+        view.get(Space::Live, &[3]).expect("reads").as_deref(),
+        Some(&large[..])
+    );
+    drop(view);
+    assert_eq!(keys(&*target, Space::Log), [b"log"]);
+
+    // One that is given up leaves nothing behind.
+    let mut state = StagedState::begin(Arc::clone(&target)).expect("begins");
+    each_state_chunk::<StorageError>(&*source.view(), |records| state.add(records)).expect("reads");
+    drop(state);
+    target.promote_stage().expect("promotes an empty stage");
+    assert_eq!(keys(&*target, Space::Live), Vec::<Vec<u8>>::new());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! openraft's network: our raft service on the other members.
 
 use super::convert::{entry_out, log_id_in, log_id_out, vote_in, vote_out};
+use super::snapshot_sender::snapshot_chunks;
 use super::state_machine::SnapshotData;
 use super::types::{PeerNode, TypeConfig};
 use crate::metrics::Metrics;
@@ -208,28 +209,21 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let begun = Instant::now();
-        let (meta, dump) = snapshot
-            .snapshot
-            .dump()
+        let SnapshotData::Here(store) = snapshot.snapshot else {
+            let reason = Status::internal("a snapshot that isn't installed yet is not passed on");
+            return Err(StreamingError::Network(NetworkError::new(&reason)));
+        };
+        let first = raftpb::SnapshotChunk {
+            vote: Some(vote_out(&vote)),
+            ..raftpb::SnapshotChunk::default()
+        };
+        let chunks = snapshot_chunks(store, first)
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
-        let took = begun.elapsed().as_secs_f64();
-        self.metrics.state.backend_snapshot.observe(took);
-        let last = dump.chunks.len().saturating_sub(1);
-        let chunks = dump.chunks.into_iter().enumerate().map(move |(at, records)| {
-            let first = at == 0;
-            raftpb::SnapshotChunk {
-                vote: first.then(|| vote_out(&vote)),
-                meta: first.then(|| meta.clone()),
-                records,
-                last: at == last,
-            }
-        });
         let mut client = self.client.clone();
         let metrics = Arc::clone(&self.metrics);
         let peer = metrics.peers.of(self.target);
         let sending = peer.sending_snapshot();
-        let send = async move { client.snapshot(futures::stream::iter(chunks)).await };
+        let send = async move { client.snapshot(chunks).await };
         let send = self
             .call(RPCTypes::InstallSnapshot, SNAPSHOT_TIMEOUT, send)
             .fuse();

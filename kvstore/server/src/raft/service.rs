@@ -1,11 +1,13 @@
 //! The raft service: what other members ask of this one.
 
 use super::convert::{entry_in, log_id_in, log_id_out, stored_membership_in, vote_in, vote_out};
+use super::snapshot_receiver::{ReceivedSnapshot, SnapshotReceiver};
 use super::state_machine::SnapshotData;
 use super::types::{Raft, Runtime, TypeConfig};
 use crate::metrics::Metrics;
-use kvstore_storage::{StateDump, check_dump_format};
+use kvstore_storage::{Engine, check_state_format};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
 };
@@ -19,14 +21,16 @@ use tonic::{Request, Response, Status, Streaming};
 /// Answers raft messages.
 pub struct RaftService {
     raft: Raft,
+    snapshots: SnapshotReceiver,
     random: Random,
     metrics: Arc<Metrics>,
 }
 
 impl RaftService {
-    pub fn new(raft: Raft, random: Random, metrics: Arc<Metrics>) -> Self {
+    pub fn new(raft: Raft, engine: Arc<dyn Engine>, random: Random, metrics: Arc<Metrics>) -> Self {
         Self {
             raft,
+            snapshots: SnapshotReceiver::new(engine),
             random,
             metrics,
         }
@@ -115,28 +119,26 @@ impl raft_server::Raft for RaftService {
         request: Request<Streaming<raftpb::SnapshotChunk>>,
     ) -> Result<Response<raftpb::SnapshotResponse>, Status> {
         let mut chunks = request.into_inner();
-        let mut dump = StateDump::default();
-        let mut head = None;
-        let mut complete = false;
-        while let Some(chunk) = chunks.message().await? {
-            if let Some(meta) = chunk.meta {
-                check_dump_format(meta.format)
-                    .map_err(|error| Status::failed_precondition(error.to_string()))?;
-                head = Some((chunk.vote, meta));
-            }
-            complete = chunk.last;
-            dump.chunks.push(chunk.records);
+        let first = chunks
+            .message()
+            .await?
+            .ok_or_else(|| Status::invalid_argument("an empty snapshot"))?;
+        let format = first.meta.as_ref().map_or(0, |meta| meta.format);
+        check_state_format(format).map_err(|error| Status::failed_precondition(error.to_string()))?;
+        // A leader of the past must not break off what the present one sends.
+        let known = self.raft.metrics().borrow_watched().vote;
+        if vote_in(first.vote) < known {
+            return Ok(Response::new(raftpb::SnapshotResponse {
+                vote: Some(vote_out(&known)),
+            }));
         }
-        let (vote, meta) = head.ok_or_else(|| Status::invalid_argument("a snapshot without its meta"))?;
-        if !complete {
-            return Err(Status::aborted("the snapshot ended early"));
-        }
+        let ReceivedSnapshot { vote, meta, state } = self.snapshots.receive(first, chunks).await?;
         let snapshot = SnapshotOf::<TypeConfig, SnapshotData> {
             meta: SnapshotMetaOf::<TypeConfig> {
                 last_log_id: meta.last_log.map(log_id_in),
                 last_membership: stored_membership_in(meta.membership),
             },
-            snapshot: SnapshotData::Received(dump),
+            snapshot: SnapshotData::Received(state),
         };
         let install = self.raft.install_full_snapshot(vote_in(vote), snapshot);
         let answer = self.seeded(install).await.map_err(fatal)?;

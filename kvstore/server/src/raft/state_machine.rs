@@ -1,12 +1,13 @@
 //! openraft's state machine over the store.
 
 use super::convert::{entry_out, log_id_in, log_id_out, stored_membership_in, stored_membership_out};
+use super::snapshot_receiver::ReceivedState;
 use super::types::TypeConfig;
 use crate::applied_state;
 use crate::store::{Committed, Store};
 use futures::{Stream, StreamExt as _};
-use kvstore_core::{Command, FORMAT};
-use kvstore_storage::{StateDump, StorageError};
+use kvstore_core::Command;
+use kvstore_storage::StorageError;
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{OptionalSend, StoredMembership};
@@ -64,33 +65,10 @@ impl StateMachine {
 
 /// The data of a snapshot.
 pub enum SnapshotData {
-    /// The state of this member, copied only when it is sent.
+    /// The state of this member, read only while it is sent.
     Here(Arc<Store>),
     /// A state that came from the leader.
-    Received(StateDump),
-}
-
-impl SnapshotData {
-    /// Copies the state, and says which it is: as new as the snapshot's meta or newer.
-    pub fn dump(&self) -> Result<(raftpb::SnapshotMeta, StateDump), StorageError> {
-        match self {
-            Self::Here(store) => {
-                let view = store.view();
-                let applied = applied_state::read(&*view)?;
-                let meta = raftpb::SnapshotMeta {
-                    last_log: applied.log_id,
-                    membership: applied.membership,
-                    id: String::new(),
-                    format: FORMAT.into(),
-                };
-                Ok((meta, StateDump::of(&*view)?))
-            }
-            Self::Received(_) => Err(StorageError::Io {
-                operation: "sending a snapshot",
-                reason: "it has not been installed yet".to_owned(),
-            }),
-        }
-    }
+    Received(ReceivedState),
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
@@ -159,7 +137,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         match snapshot {
             // Our own state, given back at a restart: it's in place.
             SnapshotData::Here(_) => Ok(()),
-            SnapshotData::Received(dump) => Ok(self.store.install(dump)?),
+            SnapshotData::Received(state) => Ok(self.store.install(state)?),
         }
     }
 

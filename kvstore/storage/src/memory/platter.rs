@@ -10,9 +10,20 @@ pub type Records = RedBlackTreeMapSync<Bytes, Bytes>;
 pub type Spaces = [Records; Space::ALL.len()];
 
 /// One write that is not durable yet.
-pub struct Pending {
-    pub cleared: Vec<Space>,
-    pub batch: Batch,
+pub enum Pending {
+    Batch(Batch),
+    /// A stage that became the state.
+    Promotion(Box<Spaces>),
+}
+
+impl Pending {
+    /// Gives by how many bytes `spaces` grew.
+    fn apply(&self, spaces: &mut Spaces) -> i64 {
+        match self {
+            Self::Batch(batch) => apply(spaces, batch),
+            Self::Promotion(stage) => promote(spaces, stage),
+        }
+    }
 }
 
 /// How the disk misbehaves now; each by itself, so that a simulation may combine them.
@@ -31,6 +42,8 @@ pub struct Platter {
     pub pending: Vec<Pending>,
     /// Durable and pending together: what a reader sees.
     pub current: Spaces,
+    /// What is to become the state, and is lost in a crash.
+    pub stage: Spaces,
     /// Bytes of keys and values in `current`.
     pub bytes: u64,
     /// Counts the boots; engines of earlier boots may not write.
@@ -42,6 +55,7 @@ impl Platter {
     /// What a power cut leaves: everything that was not synced is gone.
     pub fn lose_unsynced(&mut self) {
         self.pending.clear();
+        self.stage = Spaces::default();
         self.current = self.durable.clone();
         self.bytes = self.current.iter().map(bytes_of).sum();
     }
@@ -50,26 +64,46 @@ impl Platter {
     pub fn persist(&mut self, writes: usize) {
         let kept = writes.min(self.pending.len());
         for write in self.pending.drain(..kept) {
-            apply(&mut self.durable, &write.cleared, &write.batch);
+            write.apply(&mut self.durable);
         }
     }
 
     /// Takes a write; `false` when there's no room for it.
-    pub fn take(&mut self, cleared: &[Space], batch: &Batch) -> bool {
-        if let Some(capacity) = self.faults.capacity {
-            let grown: u64 = batch.0.iter().map(write_bytes).sum();
-            // A write needs room before an older record makes any, as on a disk that is appended to.
-            if self.bytes + grown > capacity {
-                return false;
-            }
+    pub fn take(&mut self, batch: &Batch) -> bool {
+        if !self.has_room(batch) {
+            return false;
         }
-        let change = apply(&mut self.current, cleared, batch);
-        self.bytes = self.bytes.saturating_add_signed(change);
-        self.pending.push(Pending {
-            cleared: cleared.to_vec(),
-            batch: batch.clone(),
-        });
+        self.take_pending(Pending::Batch(batch.clone()));
         true
+    }
+
+    /// Takes a write to the stage; `false` when there's no room for it.
+    pub fn take_staged(&mut self, batch: &Batch) -> bool {
+        if !self.has_room(batch) {
+            return false;
+        }
+        apply(&mut self.stage, batch);
+        true
+    }
+
+    /// Makes the stage the state.
+    pub fn promote(&mut self) {
+        let stage = std::mem::take(&mut self.stage);
+        self.take_pending(Pending::Promotion(Box::new(stage)));
+    }
+
+    fn take_pending(&mut self, write: Pending) {
+        let change = write.apply(&mut self.current);
+        self.bytes = self.bytes.saturating_add_signed(change);
+        self.pending.push(write);
+    }
+
+    fn has_room(&self, batch: &Batch) -> bool {
+        let grown: u64 = batch.0.iter().map(write_bytes).sum();
+        // A write needs room before an older record makes any, as on a disk that is appended to.
+        self.faults
+            .capacity
+            .is_none_or(|capacity| self.bytes + grown <= capacity)
     }
 }
 
@@ -88,12 +122,19 @@ fn bytes_of(space: &Records) -> u64 {
 }
 
 /// Gives by how many bytes `spaces` grew.
-fn apply(spaces: &mut Spaces, cleared: &[Space], batch: &Batch) -> i64 {
+fn promote(spaces: &mut Spaces, stage: &Spaces) -> i64 {
     let mut change = 0;
-    for space in cleared {
-        change -= bytes_of(&spaces[space.number()]).cast_signed();
-        spaces[space.number()] = Records::default();
+    for space in Space::STATE {
+        let (old, new) = (&mut spaces[space.number()], &stage[space.number()]);
+        change += bytes_of(new).cast_signed() - bytes_of(old).cast_signed();
+        *old = new.clone();
     }
+    change
+}
+
+/// Gives by how many bytes `spaces` grew.
+fn apply(spaces: &mut Spaces, batch: &Batch) -> i64 {
+    let mut change = 0;
     for write in &batch.0 {
         let space = &mut spaces[write.space.number()];
         if let Some(before) = space.get(&write.key) {

@@ -4,7 +4,6 @@
 //! written. This is for those who can't wait: it rewrites the files that hold deletions, one range at a
 //! time, at the pace of the thread it runs on. Readers and writers go on.
 
-use kvstore_core::Space;
 use rocksdb::{CompactOptions, DB};
 use std::collections::BTreeSet;
 
@@ -16,8 +15,8 @@ type Piece = (String, Vec<u8>, Vec<u8>);
 
 /// Rewrites what is worth it, until `go_on` says `false`.
 pub fn reclaim(db: &DB, go_on: &mut dyn FnMut() -> bool) -> Result<(), String> {
-    for space in Space::ALL {
-        if let Some(family) = db.cf_handle(space.name()) {
+    for (_, name) in super::side::families() {
+        if let Some(family) = db.cf_handle(name) {
             // Deletions that are still in memory hide nothing on disk.
             db.flush_cf(family).map_err(|error| error.to_string())?;
         }

@@ -5,7 +5,9 @@ use kvstore_core::{
     Batch, Command, KeyRange, Overlay, PageLimits, Space, alarms, apply, check_txn, compaction_step, hash_kv,
     history_page, lease_keys, leases, member_attributes, range, state_hash,
 };
-use kvstore_storage::{Engine, MemoryDisk, MemoryEngine, RaftLog, StateDump, decode_entry, install_state};
+use kvstore_storage::{
+    Engine, MemoryDisk, MemoryEngine, RaftLog, StagedState, StorageError, decode_entry, each_state_chunk,
+};
 use prost::Message as _;
 use proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest,
@@ -155,13 +157,14 @@ pub fn state_record(bytes: &[u8]) {
     let Ok(record) = StateRecord::decode(bytes) else {
         return;
     };
-    let engine = MemoryDisk::new().open(Duration::ZERO);
-    let mut dump = StateDump::of(&*STATE.view()).expect("memory works");
-    dump.chunks.push(vec![record]);
-    if install_state(&engine, dump).is_err() {
+    let engine: Arc<dyn Engine> = Arc::new(MemoryDisk::new().open(Duration::ZERO));
+    let mut staged = StagedState::begin(Arc::clone(&engine)).expect("memory works");
+    each_state_chunk::<StorageError>(&*STATE.view(), |records| staged.add(records)).expect("memory works");
+    if staged.add(vec![record]).is_err() {
         // Of a space that isn't state.
         return;
     }
+    staged.promote().expect("memory works");
     let view = engine.view();
     let everything = || KeyRange::new(Bytes::from_static(b"\0"), Bytes::from_static(b"\0"));
     for revision in [0, 3] {

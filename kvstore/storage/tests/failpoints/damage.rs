@@ -151,12 +151,12 @@ fn newer_formats_are_refused_with_both_numbers() {
         refused.to_string(),
         "a record of the log has format 7, this release reads format 1"
     );
-    let refused = kvstore_storage::check_dump_format(9).expect_err("is refused");
+    let refused = kvstore_storage::check_state_format(9).expect_err("is refused");
     assert_eq!(
         refused.to_string(),
         "the snapshot has format 9, this release reads format 1"
     );
     for known in [0, 1] {
-        kvstore_storage::check_dump_format(known).expect("is read");
+        kvstore_storage::check_state_format(known).expect("is read");
     }
 }

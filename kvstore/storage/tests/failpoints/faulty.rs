@@ -86,8 +86,16 @@ impl Engine for FaultyEngine {
         self.call("writing a batch", || self.inner.write(batch))
     }
 
-    fn replace(&self, spaces: &[Space], batch: &Batch) -> Result<(), StorageError> {
-        self.call("replacing", || self.inner.replace(spaces, batch))
+    fn clear_stage(&self) -> Result<(), StorageError> {
+        self.call("emptying the stage", || self.inner.clear_stage())
+    }
+
+    fn stage(&self, batch: &Batch) -> Result<(), StorageError> {
+        self.call("staging", || self.inner.stage(batch))
+    }
+
+    fn promote_stage(&self) -> Result<(), StorageError> {
+        self.call("promoting", || self.inner.promote_stage())
     }
 
     fn sync(&self) -> Result<(), StorageError> {

@@ -101,7 +101,8 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
 fn a_disk_that_takes_no_more_stops_the_store_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("temp dir");
     // A limit on the size of files (in blocks of 512 bytes): writes past it fail, like those to a full disk.
-    let mut child = start(folder.path(), Some("trap '' XFSZ; ulimit -f 200"));
+    // RocksDB's own records of its options stay below it.
+    let mut child = start(folder.path(), Some("trap '' XFSZ; ulimit -f 240"));
     let output = BufReader::new(child.stdout.take().expect("piped"));
     let (mut last, mut failed) = (0, None);
     for line in output.lines() {
