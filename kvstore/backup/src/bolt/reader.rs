@@ -297,7 +297,7 @@ impl<'a, S: Source> Entries<'a, S> {
     ///
     /// # Errors
     /// When the file can't be read or is damaged.
-    #[expect(clippy::should_implement_trait, reason = "an entry borrows from its page")]
+    #[allow(clippy::should_implement_trait, reason = "an entry borrows from its page")]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, FormatError> {
         if !self.settle()? {
             return Ok(None);
