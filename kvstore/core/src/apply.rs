@@ -6,7 +6,7 @@ use crate::mutation::Mutation;
 use crate::overlay::Overlay;
 use crate::read::ReadError;
 use crate::refusal::{Error, Refusal};
-use crate::{alarm, compaction, lease, meta, txn};
+use crate::{alarm, compaction, lease, meta, removed_member, txn};
 use proto::etcdserverpb::{
     AlarmResponse, AlarmType, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse,
     LeaseRevokeResponse, PutResponse, RequestOp, TxnResponse, request_op,
@@ -112,7 +112,10 @@ fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Even
     }
     if let Some(request) = &command.cluster_member_attr_set {
         let attributes = request.member_attributes.clone().unwrap_or_default();
-        meta::write_member_attributes(state, request.member_id, &attributes);
+        // A removed member's last words may come after its removal.
+        if !removed_member::is_removed_member(state, request.member_id)? {
+            meta::write_member_attributes(state, request.member_id, &attributes);
+        }
         return Ok((Response::Done, Vec::new()));
     }
     Err(Refusal::UnsupportedCommand.into())

@@ -135,6 +135,10 @@ pub fn restore_alarms(batch: &mut Batch, alarms: &AlarmResponse) {
     batch.put(Space::Meta, ALARMS, alarms.encode_to_vec());
 }
 
+pub fn delete_member_attributes(state: &mut Overlay<'_>, id: u64) {
+    state.delete(Space::Meta, [MEMBER, &id.to_be_bytes()].concat());
+}
+
 fn read_i64(view: &dyn Read, key: &'static [u8]) -> Result<Option<i64>, ReadError> {
     let Some(bytes) = view.get(Space::Meta, key)? else {
         return Ok(None);

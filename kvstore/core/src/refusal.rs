@@ -13,6 +13,7 @@ pub enum Code {
     OutOfRange,
     DataLoss,
     Unimplemented,
+    Unavailable,
 }
 
 macro_rules! refusals {
@@ -56,6 +57,17 @@ refusals! {
     LeaseExists FailedPrecondition "etcdserver: lease already exists",
     NoSpace ResourceExhausted "etcdserver: mvcc: database space exceeded",
     Corrupt DataLoss "etcdserver: corrupt cluster",
+    MemberUrlsInvalid InvalidArgument "etcdserver: given member URLs are invalid",
+    MemberNotFound NotFound "etcdserver: member not found",
+    MemberExists FailedPrecondition "etcdserver: member ID already exist",
+    PeerUrlExists FailedPrecondition "etcdserver: Peer URLs already exists",
+    NotEnoughStarted FailedPrecondition
+        "etcdserver: re-configuration failed due to not enough started members",
+    NotLearner FailedPrecondition "etcdserver: can only promote a learner member",
+    LearnerNotReady FailedPrecondition
+        "etcdserver: can only promote a learner member which is in sync with leader",
+    TooManyLearners FailedPrecondition "etcdserver: too many learner members in cluster",
+    UnhealthyCluster Unavailable "etcdserver: unhealthy cluster",
     UnsupportedCommand Unimplemented "etcdserver: unsupported command",
 }
 

@@ -1,5 +1,9 @@
 //! What the services ask of raft: propose a command, find a safe place to read, who leads.
 
+mod cluster;
+
+pub use cluster::{Progress, Standing};
+
 use crate::forwarder::{Forwarder, Target};
 use crate::peers::Peers;
 use crate::raft::{CommandBytes, PeerNode, Raft, Runtime, TypeConfig};
@@ -82,6 +86,10 @@ impl Consensus {
         &self.raft
     }
 
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     pub fn view(&self) -> LeaderView {
         self.with_metrics(|metrics| LeaderView {
             term: metrics.current_term,
@@ -103,7 +111,7 @@ impl Consensus {
     /// A connection for asking a member what it holds.
     pub fn integrity_of(&self, id: u64) -> Option<IntegrityClient> {
         let node = self.members().remove(&id)?;
-        Some(self.peers.integrity(id, &node.peer_address))
+        Some(self.peers.integrity(id, &node.peer_urls))
     }
 
     /// Drops the connection to a member that didn't answer.
@@ -293,7 +301,7 @@ impl Consensus {
     ) -> Result<Option<Reply>, Status> {
         let to = Target {
             id,
-            address: node.peer_address.clone(),
+            urls: node.peer_urls.clone(),
         };
         let answer = match self.forwarder.propose(to, bytes).await {
             Ok(answer) => answer,
@@ -316,7 +324,7 @@ impl Consensus {
                     Err(Elsewhere::Leader(leader)) => leader,
                 };
                 if let Some((id, node)) = leader.filter(|(id, _)| *id != self.id) {
-                    let mut leader = self.peers.leader(id, &node.peer_address);
+                    let mut leader = self.peers.leader(id, &node.peer_urls);
                     match leader.read_index(raftpb::ReadIndexRequest {}).await {
                         Ok(answer) => {
                             let index = answer.into_inner().index;
@@ -381,7 +389,7 @@ impl Consensus {
                     Some(id) if id == self.id => here().await,
                     Some(id) => {
                         let node = self.members().remove(&id).unwrap_or_default();
-                        there(self.peers.leader(id, &node.peer_address)).await
+                        there(self.peers.leader(id, &node.peer_urls)).await
                     }
                     None => Err(status::not_leader()),
                 };

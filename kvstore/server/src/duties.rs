@@ -18,6 +18,9 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// A leader that is told to stop waits this long for another to take over.
 const HANDOVER: Duration = Duration::from_secs(2);
 
+/// How soon a member looks again whether it has its vote.
+const PLACE_RETRY: Duration = Duration::from_millis(20);
+
 /// Tells the cluster this member's name and client addresses, if it doesn't know them.
 pub async fn publish(
     config: MemberConfig,
@@ -41,6 +44,14 @@ pub async fn publish(
         }),
         ..Command::default()
     };
+    // Who shows as started has its vote, unless it is to have none: an operator may count on it.
+    while !consensus.is_voter(id) && !consensus.is_learner(id) {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PLACE_RETRY) => {}
+        }
+    }
     loop {
         let proposed = tokio::select! {
             biased;

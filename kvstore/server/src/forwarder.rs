@@ -32,7 +32,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     pub id: u64,
-    pub address: String,
+    pub urls: Vec<String>,
 }
 
 struct Proposal {
@@ -138,7 +138,7 @@ impl Line {
     }
 
     async fn send(&self, target: &Target, commands: Vec<Bytes>) -> Result<Vec<ProposeResponse>, Status> {
-        let mut leader = self.peers.leader(target.id, &target.address);
+        let mut leader = self.peers.leader(target.id, &target.urls);
         let answer = tokio::select! {
             biased;
             answer = leader.propose_many(ProposeManyRequest { commands }) => answer,

@@ -4,6 +4,7 @@ use crate::http::HttpEndpoints;
 use crate::local::Local;
 pub use crate::metrics::Counted;
 use crate::metrics::Metrics;
+use crate::services::LearnerGuard;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -44,6 +45,7 @@ pub struct Router {
     methods: BTreeMap<&'static str, Route>,
     http: Option<HttpEndpoints>,
     metrics: Option<Arc<Metrics>>,
+    guard: Option<LearnerGuard>,
 }
 
 impl Router {
@@ -68,6 +70,12 @@ impl Router {
         self
     }
 
+    /// Refuses gRPC calls that a learner doesn't serve.
+    pub fn with_guard(mut self, guard: LearnerGuard) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
     /// Answers requests that aren't gRPC.
     pub fn with_http(mut self, http: HttpEndpoints) -> Self {
         self.http = Some(http);
@@ -87,6 +95,9 @@ impl Router {
     {
         let path = request.uri().path();
         let name = path.split('/').nth(1).unwrap_or_default();
+        if let Some(Err(refused)) = self.guard.as_ref().map(|guard| guard.check(path)) {
+            return refused.into_http::<Body>().map(Counted::plain);
+        }
         let method = self.methods.get(path);
         let Some(route) = method.or_else(|| self.routes.get(name)).cloned() else {
             let unknown = Status::unimplemented(format!("unknown service {name}"));

@@ -9,15 +9,21 @@ use crate::duties;
 use crate::gateway::Gateway;
 use crate::grpc_server::{self, Router};
 use crate::http::{AccessControl, HttpEndpoints};
-use crate::identity::{cluster_id, member_id};
+use crate::late_service::LateService;
 use crate::leadership;
 use crate::local::Local;
-use crate::peers::{MAX_PEER_MESSAGE, Peers, address_of};
-use crate::raft::{LogStore, PeerNode, Raft, RaftNetwork, RaftService, Runtime, StateMachine, SyncQueue};
+use crate::membership::{
+    Changes, Desk, MembershipService, Roster, Rules, force_new_cluster, place_of, take_place, tend,
+    watch_removal,
+};
+use crate::peers::{MAX_PEER_MESSAGE, Peers};
+use crate::raft::{
+    LogStore, PeerNode, Raft, RaftGate, RaftNetwork, RaftService, Runtime, StateMachine, SyncQueue, node_in,
+};
 use crate::read_barrier::ReadBarrier;
 use crate::services::{
-    AuthService, ClusterService, ElectionService, IntegrityService, KvService, LeaderService, LeaseService,
-    LockService, MaintenanceService, RANGE_PATH, RangeMethod, Shared, WATCH_PATH, WatchMethod,
+    AuthService, ClusterService, ElectionService, IntegrityService, KvService, LeaderService, LearnerGuard,
+    LeaseService, LockService, MaintenanceService, RANGE_PATH, RangeMethod, Shared, WATCH_PATH, WatchMethod,
 };
 use crate::store::Store;
 use kvstore_storage::{Engine, RaftLog, RocksEngine, StorageError};
@@ -30,7 +36,9 @@ use proto::etcdserverpb::lease_server::LeaseServer;
 use proto::etcdserverpb::maintenance_server::MaintenanceServer;
 use proto::raftpb::integrity_server::IntegrityServer;
 use proto::raftpb::leader_server::LeaderServer;
+use proto::raftpb::members_server::MembersServer;
 use proto::raftpb::raft_server::RaftServer;
+use proto::raftpb::{Identity, Standing};
 use proto::v3electionpb::election_server::ElectionServer;
 use proto::v3lockpb::lock_server::LockServer;
 use std::collections::BTreeMap;
@@ -44,7 +52,7 @@ use tokio_util::sync::CancellationToken;
 /// Open streams get this long to end after the services have been told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How much slower the clock of a cluster of one goes.
+/// How much slower the clock of a member goes that no other can reach.
 const ALONE_PACE: u32 = 5;
 /// How often idle connections are pinged.
 const CLIENT_KEEPALIVE: Duration = Duration::from_secs(10);
@@ -66,6 +74,8 @@ pub enum MemberError {
     },
     #[error("raft: {0}")]
     Raft(String),
+    #[error("the member has been permanently removed from the cluster")]
+    Removed,
 }
 
 /// One member of a store.
@@ -73,7 +83,7 @@ pub struct Member {
     config: MemberConfig,
     env: Env,
     store: Arc<Store>,
-    id: u64,
+    desk: Arc<Desk>,
 }
 
 impl Member {
@@ -82,17 +92,6 @@ impl Member {
     /// # Errors
     /// When the configuration contradicts itself or the state can't be read.
     pub fn new(config: MemberConfig, env: Env) -> Result<Self, MemberError> {
-        if !config.initial_cluster.iter().any(|peer| peer.name == config.name) {
-            return Err(MemberError::Config(format!(
-                "the initial cluster doesn't name this member, {:?}",
-                config.name
-            )));
-        }
-        if config.initial_cluster.len() > 1 && config.peer_listen.is_none() {
-            return Err(MemberError::Config(
-                "a cluster of several members needs a peer listener".to_owned(),
-            ));
-        }
         if config.client_listen.is_empty() {
             return Err(MemberError::Config("no client listener".to_owned()));
         }
@@ -100,21 +99,34 @@ impl Member {
             DataDir::Directory(path, options) => Arc::new(RocksEngine::open(path, *options)?),
             DataDir::Simulated(disk, latency) => Arc::new(disk.open(*latency)),
         };
-        let id = config
-            .initial_cluster
-            .iter()
-            .find(|peer| peer.name == config.name)
-            .map_or(0, |peer| member_id(&config.cluster_token, peer));
+        let desk = Desk::open(Arc::clone(&engine), &env.random)?;
+        let store = Arc::new(Store::open(engine)?);
+        let identity = desk.identity();
+        match identity.standing() {
+            Standing::Removed => return Err(MemberError::Removed),
+            Standing::Fresh => {
+                refuse_orphan(&store)?;
+                let (cluster, member) = place_of(&config)?;
+                desk.intend(cluster, member);
+            }
+            Standing::Founder | Standing::Admitted => {
+                if config.force_new_cluster {
+                    force_new_cluster(store.engine(), identity.member)?;
+                }
+                refuse_foreign(&config, &store, &identity)?;
+            }
+        }
         Ok(Self {
-            store: Arc::new(Store::open(engine)?),
+            store,
             config,
             env,
-            id,
+            desk: Arc::new(desk),
         })
     }
 
+    /// The id under which this member takes part. A fresh folder may turn out to have another one.
     pub fn id(&self) -> u64 {
-        self.id
+        self.desk.identity().member
     }
 
     /// Serves until `cancel`; then hands leadership over and stops in order.
@@ -128,20 +140,34 @@ impl Member {
 
     async fn run_seeded(self, cancel: CancellationToken) -> Result<(), MemberError> {
         let peers = Peers::new(&self.config, &self.env);
-        let raft = self.start_raft(&peers).await?;
+        // Two steps down: first the services and the leader's duties, then raft.
+        let services = CancellationToken::new();
+        let gate = Arc::new(RaftGate::default());
+        let for_peers = ForPeers::default();
+        let mut tasks: JoinSet<Result<(), MemberError>> = JoinSet::new();
+        if let Some(address) = &self.config.peer_listen {
+            let listener = self.listen(address).await?;
+            tasks.spawn(self.serve_peers(listener, Arc::clone(&gate), for_peers.clone(), services.clone()));
+        }
+        let identity = tokio::select! {
+            biased;
+            () = cancel.cancelled() => {
+                services.cancel();
+                tasks.shutdown().await;
+                return Ok(());
+            }
+            identity = self.identify(&peers) => identity?,
+        };
+        let (cluster, id) = (identity.cluster, identity.member);
+        let raft = self.start_raft(&identity, &peers).await?;
         let consensus = Consensus::new(
-            (
-                self.id,
-                cluster_id(&self.config.cluster_token, &self.config.initial_cluster),
-            ),
+            (id, cluster),
             raft.clone(),
             peers,
             Arc::clone(&self.store),
             self.env.random.fork(),
             self.config.request_timeout(),
         );
-        // Two steps down: first the services and the leader's duties, then raft.
-        let services = CancellationToken::new();
         let shared = Shared::new(
             &self.config,
             Arc::clone(&self.store),
@@ -150,14 +176,19 @@ impl Member {
             self.env.random.fork(),
             services.clone(),
         );
-        let mut tasks: JoinSet<Result<(), MemberError>> = JoinSet::new();
-        if let Some(address) = &self.config.peer_listen {
-            let listener = self.listen(address).await?;
-            tasks.spawn(self.serve_peers(listener, raft.clone(), shared.clone(), services.clone()));
-        }
+        let rules = Rules {
+            strict: self.config.strict_reconfig,
+            max_learners: self.config.max_learners,
+        };
+        let changes = Changes::new(consensus.clone(), rules, self.env.random.fork());
+        self.initialize(&raft, &identity).await?;
+        consensus.learn_addresses();
+        self.desk.open_changes(changes.clone());
+        for_peers.open(&shared);
+        gate.open(raft.clone(), cluster, id);
         for address in &self.config.client_listen {
             let listener = self.listen(address).await?;
-            tasks.spawn(self.serve_clients(listener, shared.clone(), services.clone()));
+            tasks.spawn(self.serve_clients(listener, shared.clone(), changes.clone(), services.clone()));
         }
         for metrics in &self.config.metrics_listen {
             let listener = self.listen(&metrics.address).await?;
@@ -169,7 +200,6 @@ impl Member {
                 Ok(())
             });
         }
-        self.initialize(&raft).await?;
         // Who is alone need not wait to hear of another leader.
         if consensus.members().len() == 1 && !consensus.view().is_leader {
             raft.trigger()
@@ -199,9 +229,23 @@ impl Member {
             async move { Ok(compactor::run(store, pace, duties).await?) }
         });
         self.keep_in_order(&mut tasks, &shared, &duties);
+        tasks.spawn({
+            let (changes, duties) = (changes.clone(), duties.clone());
+            async move {
+                tend(changes, duties).await;
+                Ok(())
+            }
+        });
+        tasks.spawn(watch_removal(
+            consensus.clone(),
+            Arc::clone(&gate),
+            Arc::clone(&self.desk),
+            self.config.election_max * 2,
+            duties.clone(),
+        ));
         tasks.spawn(duties::publish(
             self.config.clone(),
-            self.id,
+            id,
             consensus.clone(),
             Arc::clone(&store),
             duties,
@@ -209,7 +253,7 @@ impl Member {
         tasks.spawn(duties::watch_health(raft.clone(), store, services.clone()));
         tracing::info!(
             name = self.config.name,
-            id = format!("{:x}", self.id),
+            id = format!("{id:x}"),
             "ready to serve client requests"
         );
         let outcome = loop {
@@ -280,10 +324,21 @@ impl Member {
         spawn(Box::pin(corruption::step_aside(consensus, store, duties.clone())));
     }
 
-    async fn start_raft(&self, peers: &Peers) -> Result<Raft, MemberError> {
+    /// The identity in the folder, or the one that a fresh folder gets.
+    async fn identify(&self, peers: &Peers) -> Result<Identity, MemberError> {
+        let identity = self.desk.identity();
+        match identity.standing() {
+            Standing::Fresh => take_place(&self.config, peers, &self.desk).await,
+            Standing::Founder | Standing::Admitted => Ok(identity),
+            Standing::Removed => Err(MemberError::Removed),
+        }
+    }
+
+    async fn start_raft(&self, identity: &Identity, peers: &Peers) -> Result<Raft, MemberError> {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        // Nobody listens to the heartbeats of a cluster of one: it takes its time, and the processor rests.
-        let pace = if self.config.initial_cluster.len() == 1 {
+        // Nobody listens to the heartbeats of a member that no other can reach: it takes its time, and the
+        // processor rests.
+        let pace = if self.config.peer_listen.is_none() {
             ALONE_PACE
         } else {
             1
@@ -317,9 +372,13 @@ impl Member {
                 }
             })?;
         Raft::new(
-            self.id,
+            identity.member,
             Arc::new(config),
-            RaftNetwork::new(self.id, peers.clone(), Arc::clone(metrics)),
+            RaftNetwork::new(
+                (identity.cluster, identity.member),
+                peers.clone(),
+                Arc::clone(metrics),
+            ),
             LogStore::new(RaftLog::new(engine), syncs, metrics.state.wal_bytes.clone()),
             StateMachine::new(Arc::clone(&self.store)),
         )
@@ -327,26 +386,12 @@ impl Member {
         .map_err(|error| MemberError::Raft(error.to_string()))
     }
 
-    /// Every member of a new cluster starts it with the same members; which one is first doesn't matter.
-    async fn initialize(&self, raft: &Raft) -> Result<(), MemberError> {
-        let members: BTreeMap<u64, PeerNode> = self
-            .config
-            .initial_cluster
-            .iter()
-            .map(|peer| {
-                let address = peer.peer_urls.first().map_or("", |url| address_of(url));
-                let node = PeerNode {
-                    name: peer.name.clone(),
-                    peer_address: address.to_owned(),
-                };
-                (member_id(&self.config.cluster_token, peer), node)
-            })
-            .collect();
-        if members.len() < self.config.initial_cluster.len() {
-            return Err(MemberError::Config(
-                "two members have the same peer URLs".to_owned(),
-            ));
+    /// Every founder starts the cluster with the same members; which one is first doesn't matter.
+    async fn initialize(&self, raft: &Raft, identity: &Identity) -> Result<(), MemberError> {
+        if identity.standing() != Standing::Founder {
+            return Ok(());
         }
+        let members: BTreeMap<u64, PeerNode> = identity.initial.iter().cloned().map(node_in).collect();
         match raft.initialize(members).await {
             // Not allowed: there is a log already, from this boot's peers or from an earlier boot.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
@@ -369,15 +414,11 @@ impl Member {
         &self,
         listener: Box<dyn Listener>,
         shared: Shared,
+        changes: Changes,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), MemberError>> + Send + 'static {
         // Between the two limits the client gets etcd's own error, above it gRPC's.
         let limit = self.config.max_request_bytes + (512 << 10);
-        let scheme = if self.config.peer_tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
         let tls = self.config.client_tls.clone();
         let access = AccessControl {
             origins: self.config.cors.clone(),
@@ -393,13 +434,14 @@ impl Member {
             health.set_serving::<KvServer<KvService>>().await;
             let http = HttpEndpoints::new(shared.clone(), access, gateway);
             let (metrics, cancel) = (Arc::clone(&shared.store.metrics), shared.cancel.clone());
+            let guard = LearnerGuard::new(shared.consensus.clone());
             let router = Router::default()
                 .with(KvServer::new(KvService::new(shared.clone())).max_decoding_message_size(limit))
                 .with_method(RANGE_PATH, RangeMethod::new(shared.clone(), limit))
                 .with_method(WATCH_PATH, WatchMethod::new(shared.clone(), limit))
                 .with(LeaseServer::new(LeaseService::new(shared.clone())))
                 .with(MaintenanceServer::new(MaintenanceService::new(shared.clone())))
-                .with(ClusterServer::new(ClusterService::new(shared.clone(), scheme)))
+                .with(ClusterServer::new(ClusterService::new(shared.clone(), changes)))
                 .with(AuthServer::new(AuthService::new(shared)))
                 .with(health_service);
             let inner = Local::inner(router.clone());
@@ -407,6 +449,7 @@ impl Member {
                 .with(LockServer::new(LockService::new(inner.clone(), cancel.clone())))
                 .with(ElectionServer::new(ElectionService::new(inner, cancel)))
                 .with_metrics(metrics)
+                .with_guard(guard)
                 .with_http(http);
             grpc_server::serve(listener, tls, router, CLIENT_KEEPALIVE, stop).await;
             Ok(())
@@ -416,32 +459,79 @@ impl Member {
     fn serve_peers(
         &self,
         listener: Box<dyn Listener>,
-        raft: Raft,
-        shared: Shared,
+        gate: Arc<RaftGate>,
+        late: ForPeers,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), MemberError>> + Send + 'static {
         let tls = self.config.peer_tls.as_ref().map(|tls| tls.server.clone());
         let raft = RaftService::new(
-            raft,
+            gate,
             Arc::clone(self.store.engine()),
             self.env.random.fork(),
             Arc::clone(&self.store.metrics),
         );
+        let membership = MembershipService::new(Arc::clone(&self.desk));
         async move {
             let router = Router::default()
+                .with(MembersServer::new(membership))
                 .with(
                     RaftServer::new(raft)
                         .max_decoding_message_size(MAX_PEER_MESSAGE)
                         .max_encoding_message_size(MAX_PEER_MESSAGE),
                 )
-                .with(
-                    LeaderServer::new(LeaderService::new(shared.clone()))
-                        .max_decoding_message_size(MAX_PEER_MESSAGE)
-                        .max_encoding_message_size(MAX_PEER_MESSAGE),
-                )
-                .with(IntegrityServer::new(IntegrityService::new(shared)));
+                .with(late.leader)
+                .with(late.integrity);
             grpc_server::serve(listener, tls, router, PEER_KEEPALIVE, stop).await;
             Ok(())
         }
+    }
+}
+
+/// What members ask of each other beside raft, once this one takes part.
+#[derive(Clone, Default)]
+struct ForPeers {
+    leader: LateService<LeaderServer<LeaderService>>,
+    integrity: LateService<IntegrityServer<IntegrityService>>,
+}
+
+impl ForPeers {
+    fn open(&self, shared: &Shared) {
+        let leader = LeaderServer::new(LeaderService::new(shared.clone()))
+            .max_decoding_message_size(MAX_PEER_MESSAGE)
+            .max_encoding_message_size(MAX_PEER_MESSAGE);
+        self.leader.open(leader);
+        let integrity = IntegrityServer::new(IntegrityService::new(shared.clone()));
+        self.integrity.open(integrity);
+    }
+}
+
+/// Refuses a folder with a log but without an identity: nobody could say who voted in it.
+fn refuse_orphan(store: &Store) -> Result<(), MemberError> {
+    let log = RaftLog::new(Arc::clone(store.engine()));
+    if log.vote()?.is_some() || log.last()?.is_some() || log.purged()?.is_some() {
+        return Err(MemberError::Config(
+            "the data folder holds a raft log and doesn't say whose".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses a folder that is another member's: by its peer URLs, this one is not who the folder says.
+fn refuse_foreign(config: &MemberConfig, store: &Store, identity: &Identity) -> Result<(), MemberError> {
+    let roster = Roster::read(&*store.view()).map_err(StorageError::from)?;
+    let mut urls = if config.peer_advertise.is_empty() {
+        let mut initial = config.initial_cluster.iter();
+        let myself = initial.find(|peer| peer.name == config.name);
+        myself.map(|peer| peer.peer_urls.clone()).unwrap_or_default()
+    } else {
+        config.peer_advertise.clone()
+    };
+    urls.sort_unstable();
+    match roster.find(&urls) {
+        Some((id, _)) if !urls.is_empty() && id != identity.member => Err(MemberError::Config(format!(
+            "the data folder is of member {:x}; the peer URLs {urls:?} are of member {id:x}",
+            identity.member
+        ))),
+        _ => Ok(()),
     }
 }

@@ -1,12 +1,12 @@
-//! Connections to the other members.
+//! Connections to the other members, at the addresses that the membership gives them.
 
 use crate::config::MemberConfig;
-use crate::identity::member_id;
 use proto::raftpb::integrity_client::IntegrityClient;
 use proto::raftpb::leader_client::LeaderClient;
+use proto::raftpb::members_client::MembersClient;
 use proto::raftpb::raft_client::RaftClient;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use support::Env;
 use support::tls::ClientTls;
 use tonic::transport::Channel;
@@ -14,78 +14,126 @@ use tonic::transport::Channel;
 /// A message between members: an append of many entries or a chunk of a snapshot.
 pub const MAX_PEER_MESSAGE: usize = 256 << 20;
 
-/// Where members are, and one connection to each for requests of clients. Raft keeps its own.
+/// Where one member is.
+#[derive(Default)]
+struct Known {
+    urls: Vec<String>,
+    /// Which of the URLs is used: the next one after a failure.
+    at: usize,
+    /// For requests of clients. Raft keeps its own connection.
+    channel: Option<Channel>,
+}
+
+/// Where members are, and one connection to each for requests of clients.
 #[derive(Clone)]
 pub struct Peers {
     env: Env,
     tls: Option<ClientTls>,
-    /// By id, from the configuration: it may know newer addresses than the log.
-    configured: Arc<BTreeMap<u64, String>>,
-    channels: Arc<Mutex<BTreeMap<u64, Channel>>>,
+    known: Arc<Mutex<BTreeMap<u64, Known>>>,
 }
 
 impl Peers {
     pub fn new(config: &MemberConfig, env: &Env) -> Self {
-        let configured = config
-            .initial_cluster
-            .iter()
-            .map(|peer| {
-                let id = member_id(&config.cluster_token, peer);
-                let address = peer.peer_urls.first().map_or("", |url| address_of(url));
-                (id, address.to_owned())
-            })
-            .collect();
         Self {
             env: env.clone(),
             tls: config.peer_tls.as_ref().map(|tls| tls.client.clone()),
-            configured: Arc::new(configured),
-            channels: Arc::default(),
+            known: Arc::default(),
         }
     }
 
-    /// The address of a member; `logged` is what the membership says.
-    pub fn address(&self, id: u64, logged: &str) -> String {
-        self.configured.get(&id).map_or(logged, String::as_str).to_owned()
+    /// Takes up what the membership says of a member; a connection to where it was before is dropped.
+    pub fn learn(&self, id: u64, urls: &[String]) {
+        let mut known = self.lock();
+        let member = known.entry(id).or_default();
+        if !urls.is_empty() && member.urls != urls {
+            *member = Known {
+                urls: urls.to_vec(),
+                ..Known::default()
+            };
+        }
+    }
+
+    /// `host:port` of a member; empty when it has no peer URL.
+    pub fn address(&self, id: u64) -> String {
+        self.lock()
+            .get(&id)
+            .and_then(|member| member.urls.get(member.at))
+            .map_or("", |url| address_of(url))
+            .to_owned()
     }
 
     /// A new connection for raft.
     pub fn raft(&self, address: &str) -> RaftClient<Channel> {
-        RaftClient::new(support::grpc_channel(&self.env, address, self.tls.clone()))
+        RaftClient::new(self.connect(address))
             .max_decoding_message_size(MAX_PEER_MESSAGE)
             .max_encoding_message_size(MAX_PEER_MESSAGE)
-    }
-
-    /// The shared connection to a member.
-    fn channel(&self, id: u64, logged: &str) -> Channel {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let channel = channels
-            .entry(id)
-            .or_insert_with(|| support::grpc_channel(&self.env, &self.address(id, logged), self.tls.clone()));
-        channel.clone()
     }
 
     /// The shared connection for asking a member what it holds.
-    pub fn integrity(&self, id: u64, logged: &str) -> IntegrityClient<Channel> {
-        IntegrityClient::new(self.channel(id, logged))
+    pub fn integrity(&self, id: u64, urls: &[String]) -> IntegrityClient<Channel> {
+        IntegrityClient::new(self.channel(id, urls))
     }
 
     /// The shared connection for requests to the leader.
-    pub fn leader(&self, id: u64, logged: &str) -> LeaderClient<Channel> {
-        LeaderClient::new(self.channel(id, logged))
+    pub fn leader(&self, id: u64, urls: &[String]) -> LeaderClient<Channel> {
+        LeaderClient::new(self.channel(id, urls))
             .max_decoding_message_size(MAX_PEER_MESSAGE)
             .max_encoding_message_size(MAX_PEER_MESSAGE)
+    }
+
+    /// The shared connection, for questions about the membership.
+    pub fn membership(&self, id: u64, urls: &[String]) -> MembersClient<Channel> {
+        MembersClient::new(self.channel(id, urls))
+    }
+
+    /// A new connection to whoever is at a peer URL.
+    pub fn membership_at(&self, url: &str) -> MembersClient<Channel> {
+        MembersClient::new(self.connect(address_of(url)))
     }
 
     /// Drops the shared connection after a failure: it may be wedged without knowing it.
     pub fn reconnect(&self, id: u64) {
-        self.channels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
+        if let Some(member) = self.lock().get_mut(&id) {
+            member.channel = None;
+            member.at = (member.at + 1) % member.urls.len().max(1);
+        }
+    }
+
+    /// Goes on to the next URL of a member that has several, after `address` has failed.
+    pub fn failed(&self, id: u64, address: &str) {
+        let mut known = self.lock();
+        if let Some(member) = known.get_mut(&id)
+            && member.urls.len() > 1
+            // Another connection may have gone on already.
+            && member.urls.get(member.at).is_some_and(|url| address_of(url) == address)
+        {
+            member.at = (member.at + 1) % member.urls.len();
+            member.channel = None;
+        }
+    }
+
+    fn channel(&self, id: u64, urls: &[String]) -> Channel {
+        self.learn(id, urls);
+        let address = self.address(id);
+        let mut known = self.lock();
+        known
+            .entry(id)
+            .or_default()
+            .channel
+            .get_or_insert_with(|| self.connect(&address))
+            .clone()
+    }
+
+    fn connect(&self, address: &str) -> Channel {
+        support::grpc_channel(&self.env, address, self.tls.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// `host:port` of a peer URL.
-pub fn address_of(url: &str) -> &str {
+fn address_of(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, address)| address)
 }

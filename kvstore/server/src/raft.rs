@@ -12,9 +12,10 @@ mod state_machine;
 mod sync_queue;
 mod types;
 
+pub use convert::{membership_in, node_in, node_out};
 pub use log_store::LogStore;
 pub use network::RaftNetwork;
-pub use service::RaftService;
+pub use service::{RaftGate, RaftService};
 pub use snapshot_receiver::ReceivedState;
 pub use state_machine::StateMachine;
 pub use sync_queue::SyncQueue;

@@ -5,8 +5,7 @@
 
 use crate::applied_state;
 use crate::config::ClusterPeer;
-use crate::identity::{cluster_id, member_id};
-use crate::peers::address_of;
+use crate::identity::{cluster_id, member_id, save_identity};
 use kvstore_core::{Overlay, ReadError};
 use kvstore_storage::{Engine, RaftLog, StorageError};
 use proto::raftpb;
@@ -56,10 +55,15 @@ pub fn found_restored_cluster(
     };
     let mut members: Vec<raftpb::Member> = initial
         .iter()
-        .map(|peer| raftpb::Member {
-            id: member_id(cluster_token, peer),
-            name: peer.name.clone(),
-            peer_address: address_of(peer.peer_urls.first().map_or("", String::as_str)).to_owned(),
+        .map(|peer| {
+            let mut peer_urls = peer.peer_urls.clone();
+            peer_urls.sort_unstable();
+            raftpb::Member {
+                id: member_id(cluster_token, peer),
+                name: peer.name.clone(),
+                peer_urls,
+                ..raftpb::Member::default()
+            }
         })
         .collect();
     members.sort_unstable_by_key(|member| member.id);
@@ -67,6 +71,15 @@ pub fn found_restored_cluster(
     if members.len() < initial.len() {
         return Err(FoundError::SameUrls);
     }
+    let identity = raftpb::Identity {
+        // Nobody asks a founder that is restored which folder it was.
+        incarnation: founded.member,
+        standing: raftpb::Standing::Founder.into(),
+        cluster: founded.cluster,
+        member: founded.member,
+        initial: members.clone(),
+        ..raftpb::Identity::default()
+    };
     let membership = raftpb::Membership {
         configs: vec![raftpb::Voters {
             ids: members.iter().map(|member| member.id).collect(),
@@ -97,5 +110,6 @@ pub fn found_restored_cluster(
         }),
         committed: false,
     })?;
+    save_identity(&**engine, &identity)?;
     Ok(founded)
 }

@@ -11,6 +11,7 @@ mod kv;
 mod kv_range;
 mod kv_stream;
 mod leader;
+mod learner_guard;
 mod lease;
 mod lock;
 mod maintenance;
@@ -26,6 +27,7 @@ pub use integrity::IntegrityService;
 pub use kv::KvService;
 pub use kv_range::{PATH as RANGE_PATH, RangeMethod};
 pub use leader::LeaderService;
+pub use learner_guard::LearnerGuard;
 pub use lease::LeaseService;
 pub use lock::LockService;
 pub use maintenance::MaintenanceService;
@@ -113,6 +115,14 @@ impl Shared {
         }
         if requires_leader(request) && self.consensus.view().leader.is_none() {
             return Err(status::no_leader());
+        }
+        Ok(())
+    }
+
+    /// Refuses what a learner doesn't serve, because it may be far behind.
+    fn check_voter(&self) -> Result<(), Status> {
+        if self.consensus.is_learner(self.consensus.id) {
+            return Err(status::not_for_learners());
         }
         Ok(())
     }

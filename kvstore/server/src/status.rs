@@ -14,6 +14,7 @@ pub fn refused(refusal: Refusal) -> Status {
         Code::OutOfRange => tonic::Code::OutOfRange,
         Code::DataLoss => tonic::Code::DataLoss,
         Code::Unimplemented => tonic::Code::Unimplemented,
+        Code::Unavailable => tonic::Code::Unavailable,
     };
     Status::new(code, refusal.to_string())
 }
@@ -72,6 +73,14 @@ pub fn not_elected() -> Status {
 
 pub fn leader_key_missing() -> Status {
     Status::unknown("\"leader\" field must be provided")
+}
+
+pub fn not_for_learners() -> Status {
+    Status::failed_precondition("etcdserver: rpc not supported for learner")
+}
+
+pub fn bad_transferee() -> Status {
+    Status::failed_precondition("etcdserver: bad leader transferee")
 }
 
 pub fn too_large() -> Status {

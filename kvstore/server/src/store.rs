@@ -5,6 +5,7 @@ use crate::applied_index::AppliedIndex;
 use crate::applied_state;
 use crate::checkpoints::Checkpoints;
 use crate::lessor::Lessor;
+use crate::membership::record_membership;
 use crate::metrics::Metrics;
 use crate::raft::ReceivedState;
 use crate::upkeep::Upkeep;
@@ -103,6 +104,7 @@ impl Store {
             let command = match entry {
                 Committed::Command(command) => command,
                 Committed::Membership(membership) => {
+                    record_membership(&mut state, progress.membership.as_ref(), &membership);
                     progress.membership = Some(membership);
                     replies.push(Ok(Response::Done));
                     continue;

@@ -22,6 +22,8 @@ mod gateway_differential;
 mod harness;
 #[path = "etcd/http.rs"]
 mod http_client;
+#[path = "etcd/membership.rs"]
+mod membership;
 #[path = "etcd/upkeep.rs"]
 mod upkeep;
 #[path = "etcd/watching.rs"]

@@ -4,6 +4,9 @@
 //! crash, are one for all worlds of a process. The test starts itself again for each run.
 #![allow(clippy::unwrap_used)]
 
+#[path = "simulation/membership.rs"]
+mod membership;
+
 use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::kv_client::KvClient;
@@ -222,16 +225,24 @@ fn world() {
     }
 }
 
-fn in_a_process_of_its_own(seed: u64) -> String {
+/// As [`world`], of the world whose members change.
+#[test]
+fn world_of_changes() {
+    if let Ok(seed) = std::env::var(SEED) {
+        println!("\nRESULT {}", membership::run_world(seed.parse().unwrap()));
+    }
+}
+
+fn in_a_process_of_its_own(world: &str, seed: u64) -> String {
     let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "world", "--nocapture", "--test-threads=1"])
+        .args(["--exact", world, "--nocapture", "--test-threads=1"])
         .env(SEED, seed.to_string())
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
-        "seed {seed} (again by {SEED}={seed} and the test `world`):\n{text}\n{}",
+        "seed {seed} (again by {SEED}={seed} and the test `{world}`):\n{text}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
     let result = text.lines().find_map(|line| line.strip_prefix("RESULT "));
@@ -241,11 +252,21 @@ fn in_a_process_of_its_own(seed: u64) -> String {
 #[test]
 fn no_acknowledged_write_is_lost_when_leaders_crash_and_return() {
     for seed in 1..=3 {
-        eprintln!("{}", in_a_process_of_its_own(seed));
+        eprintln!("{}", in_a_process_of_its_own("world", seed));
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    assert_eq!(in_a_process_of_its_own(7), in_a_process_of_its_own(7));
+    assert_eq!(
+        in_a_process_of_its_own("world", 7),
+        in_a_process_of_its_own("world", 7)
+    );
+}
+
+#[test]
+fn no_acknowledged_write_is_lost_when_members_come_and_go() {
+    for seed in 1..=2 {
+        eprintln!("{}", in_a_process_of_its_own("world_of_changes", seed));
+    }
 }

@@ -135,7 +135,9 @@ impl<'a> Health<'a> {
         let consensus = &self.shared.consensus;
         match name {
             "linearizable_read" => self.confirmed().await,
-            "non_learner" if !consensus.is_voter(consensus.id) => Err("not supported for learner".to_owned()),
+            "non_learner" if consensus.is_learner(consensus.id) => {
+                Err("not supported for learner".to_owned())
+            }
             "non_learner" => Ok(()),
             name => {
                 if name == "data_corruption" && self.shared.is_stopped() {

@@ -78,7 +78,7 @@ fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
         cluster_version: cluster_version(shared),
         has_leader: leader.leader.is_some(),
         is_leader: leader.is_leader,
-        is_learner: !consensus.is_voter(consensus.id),
+        is_learner: consensus.is_learner(consensus.id),
         committed_index: leader.committed_index,
         applied_index: shared.store.applied.get(),
         db_size: upkeep.file_bytes(&**engine),

@@ -70,15 +70,33 @@ pub fn membership_out(membership: &Membership<u64, PeerNode>) -> raftpb::Members
                 ids: voters.iter().copied().collect(),
             })
             .collect(),
-        members: membership
-            .nodes()
-            .map(|(id, node)| raftpb::Member {
-                id: *id,
-                name: node.name.clone(),
-                peer_address: node.peer_address.clone(),
-            })
-            .collect(),
+        members: membership.nodes().map(|(id, node)| node_out(*id, node)).collect(),
     }
+}
+
+pub fn node_out(id: u64, node: &PeerNode) -> raftpb::Member {
+    raftpb::Member {
+        id,
+        name: node.name.clone(),
+        peer_address: String::new(),
+        peer_urls: node.peer_urls.clone(),
+        learner: node.learner,
+        incarnation: node.incarnation,
+    }
+}
+
+pub fn node_in(member: raftpb::Member) -> (u64, PeerNode) {
+    let mut peer_urls = member.peer_urls;
+    if peer_urls.is_empty() && !member.peer_address.is_empty() {
+        peer_urls.push(format!("http://{}", member.peer_address));
+    }
+    let node = PeerNode {
+        name: member.name,
+        peer_urls,
+        learner: member.learner,
+        incarnation: member.incarnation,
+    };
+    (member.id, node)
 }
 
 pub fn membership_in(membership: raftpb::Membership) -> Membership<u64, PeerNode> {
@@ -87,17 +105,7 @@ pub fn membership_in(membership: raftpb::Membership) -> Membership<u64, PeerNode
         .into_iter()
         .map(|voters| voters.ids.into_iter().collect::<BTreeSet<u64>>())
         .collect();
-    let nodes: BTreeMap<u64, PeerNode> = membership
-        .members
-        .into_iter()
-        .map(|member| {
-            let node = PeerNode {
-                name: member.name,
-                peer_address: member.peer_address,
-            };
-            (member.id, node)
-        })
-        .collect();
+    let nodes: BTreeMap<u64, PeerNode> = membership.members.into_iter().map(node_in).collect();
     // What was a membership once is one again: nothing here can make it invalid, and an invalid one from
     // a damaged peer must not stop this member.
     Membership::new(configs, nodes).unwrap_or_else(|error| {

@@ -38,14 +38,20 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Makes connections for openraft.
 pub struct RaftNetwork {
+    cluster: u64,
     id: u64,
     peers: Peers,
     metrics: Arc<Metrics>,
 }
 
 impl RaftNetwork {
-    pub fn new(id: u64, peers: Peers, metrics: Arc<Metrics>) -> Self {
-        Self { id, peers, metrics }
+    pub fn new((cluster, id): (u64, u64), peers: Peers, metrics: Arc<Metrics>) -> Self {
+        Self {
+            cluster,
+            id,
+            peers,
+            metrics,
+        }
     }
 }
 
@@ -53,10 +59,15 @@ impl RaftNetworkFactory<TypeConfig> for RaftNetwork {
     type Network = Connection;
 
     async fn new_client(&mut self, target: u64, node: &PeerNode) -> Connection {
-        let address = self.peers.address(target, &node.peer_address);
+        self.peers.learn(target, &node.peer_urls);
+        let address = self.peers.address(target);
         Connection {
             id: self.id,
             target,
+            to: raftpb::Receiver {
+                cluster: self.cluster,
+                member: target,
+            },
             client: self.peers.raft(&address),
             address,
             answered: Instant::now(),
@@ -70,6 +81,7 @@ impl RaftNetworkFactory<TypeConfig> for RaftNetwork {
 pub struct Connection {
     id: u64,
     target: u64,
+    to: raftpb::Receiver,
     address: String,
     client: RaftClient<Channel>,
     /// When the connection last answered, or was made.
@@ -79,6 +91,17 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Moves on to where the member is now, if that has changed.
+    fn client(&mut self) -> RaftClient<Channel> {
+        let address = self.peers.address(self.target);
+        if address != self.address {
+            self.client = self.peers.raft(&address);
+            self.address = address;
+            self.answered = Instant::now();
+        }
+        self.client.clone()
+    }
+
     /// Bounds a call and tells openraft's kinds of failure apart.
     async fn call<T>(
         &mut self,
@@ -91,7 +114,10 @@ impl Connection {
                 self.answered = Instant::now();
                 Ok(response.into_inner())
             }
-            Ok(Err(status)) if status.code() == Code::Unavailable => Err(Unreachable::new(&status).into()),
+            Ok(Err(status)) if status.code() == Code::Unavailable => {
+                self.peers.failed(self.target, &self.address);
+                Err(Unreachable::new(&status).into())
+            }
             Ok(Err(status)) => Err(NetworkError::new(&status).into()),
             Err(_) => {
                 if self.answered.elapsed() > SILENCE {
@@ -119,8 +145,9 @@ impl Connection {
             vote: Some(vote_out(&request.vote)),
             last_log: request.last_log_id.as_ref().map(log_id_out),
             leadership_transfer: request.leadership_transfer,
+            to: Some(self.to),
         };
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let call = async move {
             if pre {
                 client.pre_vote(message).await
@@ -156,12 +183,13 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             previous: request.prev_log_id.as_ref().map(log_id_out),
             entries: request.entries.iter().map(entry_out).collect(),
             committed: request.leader_commit.as_ref().map(log_id_out),
+            to: Some(self.to),
         };
         let metrics = Arc::clone(&self.metrics);
         let peer = metrics.peers.of(self.target);
         peer.sent_bytes.inc_by(message.encoded_len() as u64);
         let asked = Instant::now();
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let call = async move { client.append(message).await };
         let answered = self.call(RPCTypes::AppendEntries, timeout, call).await;
         match (&answered, request.entries.is_empty()) {
@@ -215,11 +243,12 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         };
         let first = raftpb::SnapshotChunk {
             vote: Some(vote_out(&vote)),
+            to: Some(self.to),
             ..raftpb::SnapshotChunk::default()
         };
         let chunks = snapshot_chunks(store, first)
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let metrics = Arc::clone(&self.metrics);
         let peer = metrics.peers.of(self.target);
         let sending = peer.sending_snapshot();
@@ -249,8 +278,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             from: Some(vote_out(request.from_leader())),
             to: *request.to_node_id(),
             last_log: request.last_log_id().map(log_id_out),
+            receiver: Some(self.to),
         };
-        let mut client = self.client.clone();
+        let mut client = self.client();
         let call = async move { client.transfer_leader(message).await };
         let answer = self
             .call(RPCTypes::TransferLeader, option.soft_ttl(), call)

@@ -14,22 +14,70 @@ use openraft::raft::{
 use prost::Message as _;
 use proto::raftpb::raft_server;
 use proto::raftpb::{self, append_response};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use support::Random;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
+
+/// Lets raft messages in once the member knows who it is, and only those meant for it.
+#[derive(Default)]
+pub struct RaftGate {
+    inside: OnceLock<(Raft, raftpb::Receiver)>,
+    /// When a leader last sent something, or the gate was opened.
+    heard: Mutex<Option<Instant>>,
+}
+
+impl RaftGate {
+    /// Lets messages in for member `member` of `cluster`.
+    pub fn open(&self, raft: Raft, cluster: u64, member: u64) {
+        self.hear();
+        // Opened once: a second time would be a fault of ours, and change nothing.
+        let _ = self.inside.set((raft, raftpb::Receiver { cluster, member }));
+    }
+
+    /// How long no leader has sent anything.
+    pub fn silence(&self) -> Duration {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map_or(Duration::ZERO, |heard| heard.elapsed())
+    }
+
+    fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Raft, for a message to `to`.
+    fn raft(&self, to: Option<raftpb::Receiver>) -> Result<&Raft, Status> {
+        let (raft, receiver) = self
+            .inside
+            .get()
+            .ok_or_else(|| Status::unavailable("this member doesn't take part yet"))?;
+        let fits = |wanted: u64, is: u64| wanted == 0 || wanted == is;
+        let to = to.unwrap_or_default();
+        if fits(to.cluster, receiver.cluster) && fits(to.member, receiver.member) {
+            return Ok(raft);
+        }
+        tracing::debug!(
+            cluster = format!("{:x}", to.cluster),
+            member = format!("{:x}", to.member),
+            "a raft message for somebody else"
+        );
+        Err(Status::unavailable("this is another member"))
+    }
+}
 
 /// Answers raft messages.
 pub struct RaftService {
-    raft: Raft,
+    gate: Arc<RaftGate>,
     snapshots: SnapshotReceiver,
     random: Random,
     metrics: Arc<Metrics>,
 }
 
 impl RaftService {
-    pub fn new(raft: Raft, engine: Arc<dyn Engine>, random: Random, metrics: Arc<Metrics>) -> Self {
+    pub fn new(gate: Arc<RaftGate>, engine: Arc<dyn Engine>, random: Random, metrics: Arc<Metrics>) -> Self {
         Self {
-            raft,
+            gate,
             snapshots: SnapshotReceiver::new(engine),
             random,
             metrics,
@@ -69,6 +117,7 @@ impl raft_server::Raft for RaftService {
         request: Request<raftpb::AppendRequest>,
     ) -> Result<Response<raftpb::AppendResponse>, Status> {
         let message = request.into_inner();
+        let raft = self.gate.raft(message.to)?;
         if let Some(leader) = message.vote.as_ref().and_then(|vote| vote.leader.as_ref()) {
             let peer = self.metrics.peers.of(leader.node);
             peer.received_bytes.inc_by(message.encoded_len() as u64);
@@ -79,10 +128,10 @@ impl raft_server::Raft for RaftService {
             entries: message.entries.into_iter().map(entry_in).collect(),
             leader_commit: message.committed.map(log_id_in),
         };
-        let answer = self
-            .seeded(self.raft.append_entries(request))
-            .await
-            .map_err(fatal)?;
+        let answer = self.seeded(raft.append_entries(request)).await.map_err(fatal)?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.gate.hear();
+        }
         let result = match answer {
             AppendEntriesResponse::Success => append_response::Result::Success(raftpb::Blank {}),
             AppendEntriesResponse::PartialSuccess(matching) => {
@@ -100,8 +149,9 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<raftpb::VoteRequest>,
     ) -> Result<Response<raftpb::VoteResponse>, Status> {
+        let raft = self.gate.raft(request.get_ref().to)?;
         let request = vote_request(request.into_inner());
-        let answer = self.seeded(self.raft.vote(request)).await.map_err(fatal)?;
+        let answer = self.seeded(raft.vote(request)).await.map_err(fatal)?;
         Ok(vote_response(&answer))
     }
 
@@ -109,8 +159,9 @@ impl raft_server::Raft for RaftService {
         &self,
         request: Request<raftpb::VoteRequest>,
     ) -> Result<Response<raftpb::VoteResponse>, Status> {
+        let raft = self.gate.raft(request.get_ref().to)?;
         let request = vote_request(request.into_inner());
-        let answer = self.seeded(self.raft.pre_vote(request)).await.map_err(fatal)?;
+        let answer = self.seeded(raft.pre_vote(request)).await.map_err(fatal)?;
         Ok(vote_response(&answer))
     }
 
@@ -123,10 +174,13 @@ impl raft_server::Raft for RaftService {
             .message()
             .await?
             .ok_or_else(|| Status::invalid_argument("an empty snapshot"))?;
+        let raft = self.gate.raft(first.to)?;
+        // A long transfer is a sign of life.
+        self.gate.hear();
         let format = first.meta.as_ref().map_or(0, |meta| meta.format);
         check_state_format(format).map_err(|error| Status::failed_precondition(error.to_string()))?;
         // A leader of the past must not break off what the present one sends.
-        let known = self.raft.metrics().borrow_watched().vote;
+        let known = raft.metrics().borrow_watched().vote;
         if vote_in(first.vote) < known {
             return Ok(Response::new(raftpb::SnapshotResponse {
                 vote: Some(vote_out(&known)),
@@ -140,7 +194,7 @@ impl raft_server::Raft for RaftService {
             },
             snapshot: SnapshotData::Received(state),
         };
-        let install = self.raft.install_full_snapshot(vote_in(vote), snapshot);
+        let install = raft.install_full_snapshot(vote_in(vote), snapshot);
         let answer = self.seeded(install).await.map_err(fatal)?;
         Ok(Response::new(raftpb::SnapshotResponse {
             vote: Some(vote_out(&answer.vote)),
@@ -152,10 +206,11 @@ impl raft_server::Raft for RaftService {
         request: Request<raftpb::TransferLeaderRequest>,
     ) -> Result<Response<raftpb::TransferLeaderResponse>, Status> {
         let message = request.into_inner();
+        let raft = self.gate.raft(message.receiver)?;
         let request =
             TransferLeaderRequest::new(vote_in(message.from), message.to, message.last_log.map(log_id_in));
         let answer = self
-            .seeded(self.raft.handle_transfer_leader(request))
+            .seeded(raft.handle_transfer_leader(request))
             .await
             .map_err(fatal)?;
         Ok(Response::new(match answer {

@@ -45,5 +45,11 @@ impl fmt::Display for CommandBytes {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerNode {
     pub name: String,
-    pub peer_address: String,
+    /// Sorted.
+    pub peer_urls: Vec<String>,
+    /// Stays without a vote until it is promoted. A node that neither votes nor is a learner is to vote as
+    /// soon as it has caught up.
+    pub learner: bool,
+    /// The data folder that holds the member; 0 for those that started the cluster.
+    pub incarnation: u64,
 }

@@ -1,54 +1,41 @@
-//! Cluster: who the members are.
+//! Cluster: who the members are, and changes of that.
 
 use super::Shared;
+use crate::membership::{Change, Changes, parse_peer_urls};
 use crate::status;
-use kvstore_core::member_attributes;
 use proto::etcdserverpb::{
     Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
     MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest,
-    MemberUpdateResponse, cluster_server,
+    MemberUpdateResponse, ResponseHeader, cluster_server,
 };
-use std::collections::BTreeMap;
 use tonic::{Request, Response, Status};
 
 /// etcd's Cluster service.
 #[derive(Clone)]
 pub struct ClusterService {
     shared: Shared,
-    /// `http` or `https`: how peer addresses are shown.
-    peer_scheme: &'static str,
+    changes: Changes,
 }
 
 impl ClusterService {
-    pub fn new(shared: Shared, peer_scheme: &'static str) -> Self {
-        Self { shared, peer_scheme }
+    pub fn new(shared: Shared, changes: Changes) -> Self {
+        Self { shared, changes }
+    }
+
+    /// etcd leaves the revision of these headers 0.
+    fn header(&self) -> Option<ResponseHeader> {
+        Some(self.shared.consensus.header(0))
     }
 
     fn members(&self) -> Result<Vec<Member>, Status> {
-        let published: BTreeMap<u64, _> = member_attributes(&*self.shared.store.view())
-            .map_err(|error| status::unreadable(&error))?
-            .into_iter()
-            .collect();
-        let members = self.shared.consensus.members().into_iter().map(|(id, node)| {
-            let attributes = published.get(&id).cloned().unwrap_or_default();
-            Member {
-                id,
-                name: attributes.name,
-                peer_ur_ls: if node.peer_address.is_empty() {
-                    Vec::new()
-                } else {
-                    vec![format!("{}://{}", self.peer_scheme, node.peer_address)]
-                },
-                client_ur_ls: attributes.client_urls,
-                is_learner: !self.shared.consensus.is_voter(id),
-            }
-        });
-        Ok(members.collect())
+        Ok(self.shared.consensus.roster()?.listed())
     }
-}
 
-fn fixed() -> Status {
-    Status::unimplemented("etcdserver: the members of this cluster are fixed at its start")
+    /// The members after the change.
+    async fn change(&self, change: Change) -> Result<Vec<Member>, Status> {
+        self.changes.request(&change).await?.map_err(status::refused)?;
+        self.members()
+    }
 }
 
 #[tonic::async_trait]
@@ -58,40 +45,78 @@ impl cluster_server::Cluster for ClusterService {
         request: Request<MemberListRequest>,
     ) -> Result<Response<MemberListResponse>, Status> {
         if request.get_ref().linearizable {
+            self.shared.check_voter()?;
             self.shared.barrier.wait().await?;
         }
         Ok(Response::new(MemberListResponse {
-            // etcd leaves the revision of this header 0.
-            header: Some(self.shared.consensus.header(0)),
+            header: self.header(),
             members: self.members()?,
         }))
     }
 
     async fn member_add(
         &self,
-        _request: Request<MemberAddRequest>,
+        request: Request<MemberAddRequest>,
     ) -> Result<Response<MemberAddResponse>, Status> {
-        Err(fixed())
+        let request = request.into_inner();
+        let peer_urls = parse_peer_urls(&request.peer_ur_ls).map_err(status::refused)?;
+        let member = Member {
+            id: self.changes.new_id(),
+            peer_ur_ls: peer_urls.clone(),
+            is_learner: request.is_learner,
+            ..Member::default()
+        };
+        let change = Change::Add {
+            id: member.id,
+            peer_urls,
+            learner: request.is_learner,
+        };
+        let members = self.change(change).await?;
+        Ok(Response::new(MemberAddResponse {
+            header: self.header(),
+            member: Some(member),
+            members,
+        }))
     }
 
     async fn member_remove(
         &self,
-        _request: Request<MemberRemoveRequest>,
+        request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
-        Err(fixed())
+        let id = request.into_inner().id;
+        let members = self.change(Change::Remove { id }).await?;
+        Ok(Response::new(MemberRemoveResponse {
+            header: self.header(),
+            members,
+        }))
     }
 
     async fn member_update(
         &self,
-        _request: Request<MemberUpdateRequest>,
+        request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
-        Err(fixed())
+        let request = request.into_inner();
+        let peer_urls = parse_peer_urls(&request.peer_ur_ls).map_err(status::refused)?;
+        let change = Change::Update {
+            id: request.id,
+            peer_urls,
+        };
+        let members = self.change(change).await?;
+        Ok(Response::new(MemberUpdateResponse {
+            header: self.header(),
+            members,
+        }))
     }
 
     async fn member_promote(
         &self,
-        _request: Request<MemberPromoteRequest>,
+        request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
-        Err(fixed())
+        let id = request.into_inner().id;
+        let members = self.change(Change::Promote { id }).await?;
+        Ok(Response::new(MemberPromoteResponse {
+            header: self.header(),
+            members,
+        }))
     }
 }

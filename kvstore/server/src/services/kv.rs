@@ -38,6 +38,7 @@ pub(super) async fn admit_range(shared: &Shared, request: &Request<RangeRequest>
     let request = request.get_ref();
     check_range(request).map_err(status::refused)?;
     if !request.serializable {
+        shared.check_voter()?;
         shared.barrier.wait().await?;
     }
     Ok(())

@@ -82,7 +82,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
             raft_applied_index: self.shared.store.applied.get(),
             errors,
             db_size_in_use: bytes(store.upkeep.in_use()),
-            is_learner: !self.shared.consensus.is_voter(self.shared.consensus.id),
+            is_learner: self.shared.consensus.is_learner(self.shared.consensus.id),
             storage_version: STORAGE_VERSION.to_owned(),
             db_size_quota: bytes(self.shared.quota.limit()),
             downgrade_info: None,
@@ -160,7 +160,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
             return Err(status::not_leader());
         }
         if !consensus.is_voter(target) {
-            return Err(Status::failed_precondition("etcdserver: bad leader transferee"));
+            return Err(status::bad_transferee());
         }
         if target != consensus.id {
             consensus

@@ -188,7 +188,10 @@ fn a_member_that_missed_the_log_is_given_the_state() {
         config.snapshot_entries = 50;
     }
     runtime().block_on(async {
-        put_soon(cluster.address(0), "k/first", "v").await;
+        // Through each: so all of them have found their place.
+        for member in 0..3 {
+            put_soon(cluster.address(member), "k/first", "v").await;
+        }
         // Restarted, so that they cut their logs early.
         for member in 0..3 {
             cluster.kill(member);

@@ -4,6 +4,7 @@ use kvstore_server::{DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::kv_client::KvClient;
 use proto::etcdserverpb::{PutRequest, RangeRequest, RangeResponse};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::Env;
 use tokio::runtime::Runtime;
@@ -24,6 +25,8 @@ pub fn free_address() -> String {
 pub struct Node {
     runtime: Option<Runtime>,
     cancel: CancellationToken,
+    /// Why it stopped by itself.
+    error: Arc<Mutex<Option<String>>>,
     pub address: String,
 }
 
@@ -45,16 +48,25 @@ impl Node {
             }
         };
         let stop = cancel.clone();
+        let error = Arc::new(Mutex::new(None));
+        let stopped = Arc::clone(&error);
         runtime.spawn(async move {
             if let Err(error) = member.run(stop).await {
                 eprintln!("a member stopped: {error}");
+                *stopped.lock().unwrap() = Some(error.to_string());
             }
         });
         Self {
             runtime: Some(runtime),
             cancel,
+            error,
             address: config.client_listen[0].clone(),
         }
+    }
+
+    /// Why it has stopped by itself, once it has.
+    pub fn error(&self) -> Option<String> {
+        self.error.lock().unwrap().clone()
     }
 
     /// Drops all its tasks where they stand.
