@@ -1,5 +1,6 @@
 //! gRPC over the network seam: client channels and server connections, with or without TLS.
 
+use crate::net::first_byte;
 use crate::tls::{ClientTls, PeerIdentity, ServerTls};
 use crate::{BoxedIo, Env, Listener};
 use hyper_util::rt::TokioIo;
@@ -119,9 +120,44 @@ impl AsyncWrite for Incoming {
     }
 }
 
+/// Whether the connections of a listener begin with a TLS handshake.
+#[derive(Clone)]
+pub enum Security {
+    Plain,
+    Tls(ServerTls),
+    /// As each connection's first byte says.
+    Either(ServerTls),
+}
+
+impl From<Option<ServerTls>> for Security {
+    fn from(tls: Option<ServerTls>) -> Self {
+        tls.map_or(Self::Plain, Self::Tls)
+    }
+}
+
+impl Security {
+    /// The first byte of a TLS handshake; no HTTP method begins with it.
+    const HANDSHAKE: u8 = 22;
+
+    async fn secure(&self, stream: BoxedIo) -> io::Result<(BoxedIo, Option<PeerIdentity>)> {
+        match self {
+            Self::Plain => Ok((stream, None)),
+            Self::Tls(tls) => tls.accept(stream).await,
+            Self::Either(tls) => match first_byte(stream).await? {
+                (Some(Self::HANDSHAKE), stream) => tls.accept(stream).await,
+                (_, stream) => Ok((stream, None)),
+            },
+        }
+    }
+}
+
 /// Accepts connections for ever, each handshake in a task of its own so that a slow client holds up
 /// nobody. The receiver ends when the listener fails for good; dropping it stops the accepting.
-pub fn incoming(listener: Box<dyn Listener>, tls: Option<ServerTls>) -> mpsc::Receiver<io::Result<Incoming>> {
+pub fn incoming(
+    listener: Box<dyn Listener>,
+    security: impl Into<Security>,
+) -> mpsc::Receiver<io::Result<Incoming>> {
+    let security = security.into();
     let (sender, receiver) = mpsc::channel(HANDSHAKE_BACKLOG);
     tokio::spawn(async move {
         loop {
@@ -139,11 +175,11 @@ pub fn incoming(listener: Box<dyn Listener>, tls: Option<ServerTls>) -> mpsc::Re
                     continue;
                 }
             };
-            let (sender, tls) = (sender.clone(), tls.clone());
+            let (sender, security) = (sender.clone(), security.clone());
             tokio::spawn(async move {
-                let accepted = match tls {
-                    None => Ok((stream, None)),
-                    Some(tls) => match tokio::time::timeout(CONNECT_TIMEOUT * 5, tls.accept(stream)).await {
+                let accepted = match security {
+                    Security::Plain => Ok((stream, None)),
+                    _ => match tokio::time::timeout(CONNECT_TIMEOUT * 5, security.secure(stream)).await {
                         Ok(done) => done,
                         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "TLS handshake")),
                     },

@@ -20,6 +20,6 @@ pub mod tls;
 pub use backoff::Backoff;
 pub use clock::{SystemClock, WallClock};
 pub use env::Env;
-pub use grpc::{ConnectInfo, Incoming, grpc_channel, incoming};
+pub use grpc::{ConnectInfo, Incoming, Security, grpc_channel, incoming};
 pub use net::{BoxedIo, Io, Listener, Network, TokioNetwork};
 pub use random::Random;

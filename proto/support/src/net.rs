@@ -1,5 +1,10 @@
 //! The network seam: TCP as a trait, so that a simulation can stand in for it.
 
+mod first_byte;
+mod unix_socket;
+
+pub(crate) use first_byte::first_byte;
+
 use async_trait::async_trait;
 use std::io;
 use std::net::SocketAddr;
@@ -28,19 +33,26 @@ pub trait Listener: Send + Sync + 'static {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
-/// Real sockets.
+/// Real sockets. `unix:` and a path stands for a socket in the file system, whose other end counts as a
+/// process of this machine: its address is loopback, port 0.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TokioNetwork;
 
 #[async_trait]
 impl Network for TokioNetwork {
     async fn connect(&self, address: &str) -> io::Result<BoxedIo> {
+        if let Some(path) = address.strip_prefix("unix:") {
+            return unix_socket::connect(path).await;
+        }
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Box::new(stream))
     }
 
     async fn listen(&self, address: &str) -> io::Result<Box<dyn Listener>> {
+        if let Some(path) = address.strip_prefix("unix:") {
+            return unix_socket::listen(path).await;
+        }
         Ok(Box::new(TokioListener(
             tokio::net::TcpListener::bind(address).await?,
         )))
