@@ -98,11 +98,7 @@ impl CertificateAuthority {
     /// When a name is neither a DNS name nor an address, or signing fails.
     pub fn issue(&self, request: &CertificateRequest, now: Timestamp) -> Result<Identity, TlsError> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(request.subject_alt_names.clone())?;
-        params.distinguished_name = subject(&request.common_name, &request.organizations);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = extended(request.usage);
-        set_validity(&mut params, now, signed(request.validity))?;
+        let params = end_params(request, now)?;
         let cert_pem = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Identity {
             cert_pem,
@@ -130,10 +126,32 @@ impl CertificateAuthority {
     }
 }
 
+/// A certificate that vouches for itself, for a server named by DNS names and addresses.
+///
+/// # Errors
+/// When a name is neither, or signing fails.
+pub fn self_signed(request: &CertificateRequest, now: Timestamp) -> Result<Identity, TlsError> {
+    let key = KeyPair::generate()?;
+    let params = end_params(request, now)?;
+    Ok(Identity {
+        cert_pem: params.self_signed(&key)?.pem(),
+        key_pem: key.serialize_pem(),
+    })
+}
+
 impl std::fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("CertificateAuthority { .. }")
     }
+}
+
+fn end_params(request: &CertificateRequest, now: Timestamp) -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::new(request.subject_alt_names.clone())?;
+    params.distinguished_name = subject(&request.common_name, &request.organizations);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = extended(request.usage);
+    set_validity(&mut params, now, signed(request.validity))?;
+    Ok(params)
 }
 
 fn signed(duration: Duration) -> SignedDuration {

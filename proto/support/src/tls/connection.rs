@@ -1,14 +1,19 @@
 //! Both ends of a TLS connection over any byte stream.
 
+use super::check::{ClientCheck, Conditions, ServerCheck};
+use super::files::TlsFiles;
+use super::pem_text::{parse, roots};
+use super::policy::TlsPolicy;
+use super::reload::Reloading;
 use super::{Identity, TlsError};
 use crate::BoxedIo;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -20,9 +25,15 @@ pub struct PeerIdentity {
 }
 
 /// The client's side: whom to trust, and who we are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientTls {
-    config: Arc<ClientConfig>,
+    config: Arc<Reloading<ClientConfig>>,
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientTls { .. }")
+    }
 }
 
 impl ClientTls {
@@ -39,17 +50,27 @@ impl ClientTls {
     /// # Errors
     /// When a PEM text can't be parsed.
     pub fn with_alpn(ca_pem: &str, identity: Option<&Identity>, alpn: &[&[u8]]) -> Result<Self, TlsError> {
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots(ca_pem)?);
-        let mut config = match identity {
-            Some(identity) => {
-                let (chain, key) = parse(identity)?;
-                builder.with_client_auth_cert(chain, key)?
-            }
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+        let (policy, conditions) = (TlsPolicy::default(), Conditions::default());
+        let config = client_config(Some(ca_pem), identity, conditions, &policy, alpn)?;
+        Ok(Self {
+            config: Arc::new(Reloading::fixed(config)),
+        })
+    }
+
+    /// A client that shows the identity of `files` and trusts whom they say; it follows their changes.
+    ///
+    /// # Errors
+    /// When a file can't be read or doesn't fit the others.
+    pub fn from_files(files: TlsFiles, policy: TlsPolicy) -> Result<Self, TlsError> {
+        let config = Reloading::following(files.paths(), move || {
+            let (authorities, identity) = (files.read_authorities()?, files.identity.read()?);
+            let conditions = Conditions {
+                allowed: policy.allowed.clone(),
+                revoked: files.read_revoked()?,
+            };
+            let authorities = authorities.as_deref();
+            client_config(authorities, Some(&identity), conditions, &policy, &[b"h2"])
+        })?;
         Ok(Self {
             config: Arc::new(config),
         })
@@ -57,7 +78,7 @@ impl ClientTls {
 
     /// The configuration, for libraries that make connections themselves.
     pub fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.config)
+        self.config.current()
     }
 
     /// Handshakes as a client of `address` (`host:port`), whose certificate must name that host.
@@ -78,7 +99,7 @@ impl ClientTls {
 /// The server's side. Replaceable while serving: new connections use the newest certificate.
 #[derive(Clone)]
 pub struct ServerTls {
-    config: Arc<RwLock<Arc<ServerConfig>>>,
+    config: Arc<Reloading<ServerConfig>>,
     client_ca: Option<String>,
     client_required: bool,
 }
@@ -94,21 +115,41 @@ impl ServerTls {
         client_ca: Option<&str>,
         client_required: bool,
     ) -> Result<Self, TlsError> {
-        let config = server_config(identity, client_ca, client_required)?;
+        let config = plain_server_config(identity, client_ca, client_required)?;
         Ok(Self {
-            config: Arc::new(RwLock::new(Arc::new(config))),
+            config: Arc::new(Reloading::fixed(config)),
             client_ca: client_ca.map(str::to_owned),
             client_required,
         })
     }
 
-    /// Serves new connections with `identity` from now on.
+    /// A server that shows the identity of `files`, requires what they trust, and follows their changes.
+    ///
+    /// # Errors
+    /// When a file can't be read or doesn't fit the others.
+    pub fn from_files(files: TlsFiles, policy: TlsPolicy) -> Result<Self, TlsError> {
+        let config = Reloading::following(files.paths(), move || {
+            let (authorities, identity) = (files.read_authorities()?, files.identity.read()?);
+            let conditions = Conditions {
+                allowed: policy.allowed.clone(),
+                revoked: files.read_revoked()?,
+            };
+            server_config(&identity, authorities.as_deref(), true, conditions, &policy)
+        })?;
+        Ok(Self {
+            config: Arc::new(config),
+            client_ca: None,
+            client_required: false,
+        })
+    }
+
+    /// Serves new connections with `identity` from now on. Not for a server that follows files.
     ///
     /// # Errors
     /// When a PEM text can't be parsed; the old certificate stays.
     pub fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
-        let config = server_config(identity, self.client_ca.as_deref(), self.client_required)?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        let config = plain_server_config(identity, self.client_ca.as_deref(), self.client_required)?;
+        self.config.replace(config);
         Ok(())
     }
 
@@ -117,8 +158,7 @@ impl ServerTls {
     /// # Errors
     /// When the handshake fails or the client's certificate isn't trusted.
     pub async fn accept(&self, stream: BoxedIo) -> io::Result<(BoxedIo, Option<PeerIdentity>)> {
-        let config = Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner));
-        let stream = TlsAcceptor::from(config).accept(stream).await?;
+        let stream = TlsAcceptor::from(self.config.current()).accept(stream).await?;
         let identity = stream
             .get_ref()
             .1
@@ -144,55 +184,79 @@ pub fn peer_identity(der: &[u8]) -> Option<PeerIdentity> {
     })
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+/// Without authorities every server is trusted.
+fn client_config(
+    ca_pem: Option<&str>,
+    identity: Option<&Identity>,
+    conditions: Conditions,
+    policy: &TlsPolicy,
+    alpn: &[&[u8]],
+) -> Result<ClientConfig, TlsError> {
+    let provider = policy.provider()?;
+    let inner: Option<Arc<dyn ServerCertVerifier>> = match ca_pem {
+        Some(ca_pem) => {
+            let roots = Arc::new(roots(ca_pem)?);
+            Some(WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?)
+        }
+        None => None,
+    };
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&policy.versions())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ServerCheck {
+            inner,
+            conditions,
+            provider,
+        }));
+    let mut config = match identity {
+        Some(identity) => {
+            let (chain, key) = parse(identity)?;
+            builder.with_client_auth_cert(chain, key)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+    Ok(config)
+}
+
+fn plain_server_config(
+    identity: &Identity,
+    client_ca: Option<&str>,
+    client_required: bool,
+) -> Result<ServerConfig, TlsError> {
+    let (policy, conditions) = (TlsPolicy::default(), Conditions::default());
+    server_config(identity, client_ca, client_required, conditions, &policy)
 }
 
 fn server_config(
     identity: &Identity,
     client_ca: Option<&str>,
     client_required: bool,
+    conditions: Conditions,
+    policy: &TlsPolicy,
 ) -> Result<ServerConfig, TlsError> {
-    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let provider = policy.provider()?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&policy.versions())?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
         Some(ca_pem) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider());
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider);
             let verifier = if client_required {
                 verifier
             } else {
                 verifier.allow_unauthenticated()
             };
-            builder.with_client_cert_verifier(verifier.build()?)
+            builder.with_client_cert_verifier(Arc::new(ClientCheck {
+                inner: verifier.build()?,
+                conditions,
+            }))
         }
     };
     let (chain, key) = parse(identity)?;
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn roots(ca_pem: &str) -> Result<RootCertStore, TlsError> {
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-        store.add(certificate.map_err(|error| TlsError::Pem(format!("certificate authority: {error}")))?)?;
-    }
-    if store.is_empty() {
-        return Err(TlsError::Pem(
-            "certificate authority: no certificate in the text".to_owned(),
-        ));
-    }
-    Ok(store)
-}
-
-fn parse(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let chain = CertificateDer::pem_slice_iter(identity.cert_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| TlsError::Pem(format!("certificate: {error}")))?;
-    let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes())
-        // The parser's error may quote its input.
-        .map_err(|_| TlsError::Pem("private key: not a PEM key".to_owned()))?;
-    Ok((chain, key))
 }
 
 #[cfg(test)]
