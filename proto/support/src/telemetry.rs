@@ -1,5 +1,12 @@
-//! Logs: one line an event on standard error, filtered by `TRIREME_LOG` (default `info`).
+//! Logs: one line an event, filtered by `TRIREME_LOG` (default `info`).
 
+mod etcd_format;
+mod outputs;
+
+use etcd_format::EtcdFormat;
+use outputs::Outputs;
+use std::io;
+use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::FormatTime;
 
@@ -9,21 +16,66 @@ pub enum Format {
     #[default]
     Text,
     Json,
+    /// JSON with etcd's keys: `level`, `ts`, `caller`, `msg`, then the event's own.
+    Etcd,
 }
 
-/// Installs the process-wide subscriber. A second call is ignored: the first one wins.
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    Stderr,
+    Stdout,
+    /// Appended to.
+    File(PathBuf),
+}
+
+/// What is logged, how and where.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    pub format: Format,
+    /// In the syntax of `TRIREME_LOG`, which counts more.
+    pub filter: String,
+    pub outputs: Vec<Output>,
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self {
+            format: Format::Text,
+            filter: "info".to_owned(),
+            outputs: vec![Output::Stderr],
+        }
+    }
+}
+
+/// Installs the process-wide subscriber, which writes to standard error. A second call is ignored: the
+/// first one wins.
 pub fn init(format: Format) {
-    let filter = EnvFilter::try_from_env("TRIREME_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logging = Logging {
+        format,
+        ..Logging::default()
+    };
+    init_with(&logging).expect("standard error needs no opening");
+}
+
+/// As [`init`], with every choice.
+///
+/// # Errors
+/// When a file can't be opened.
+pub fn init_with(logging: &Logging) -> io::Result<()> {
+    let filter = EnvFilter::try_from_env("TRIREME_LOG").unwrap_or_else(|_| EnvFilter::new(&logging.filter));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(Outputs::open(&logging.outputs)?)
         .with_ansi(false)
         .with_timer(Rfc3339);
     // An error means that a subscriber is already there, which is what we want.
-    let _already_set = match format {
+    let _already_set = match logging.format {
         Format::Text => builder.try_init(),
         Format::Json => builder.json().try_init(),
+        Format::Etcd => builder.event_format(EtcdFormat).try_init(),
     };
+    Ok(())
 }
 
 struct Rfc3339;
