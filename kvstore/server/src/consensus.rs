@@ -22,7 +22,7 @@ use proto::raftpb;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use support::Random;
+use support::{Random, Sabotage};
 use tonic::{Code, Status};
 
 /// How soon a request that finds no leader looks again: well below an election.
@@ -59,6 +59,7 @@ pub struct Consensus {
     store: Arc<Store>,
     random: Random,
     timeout: Duration,
+    pub sabotage: Sabotage,
 }
 
 impl Consensus {
@@ -79,7 +80,14 @@ impl Consensus {
             store,
             random,
             timeout,
+            sabotage: Sabotage::NONE,
         }
+    }
+
+    /// With a known bug, in a simulation.
+    pub fn with_sabotage(mut self, sabotage: Sabotage) -> Self {
+        self.sabotage = sabotage;
+        self
     }
 
     pub fn raft(&self) -> &Raft {
@@ -306,6 +314,8 @@ impl Consensus {
         let answer = match self.forwarder.propose(to, bytes).await {
             Ok(answer) => answer,
             Err(status) if status.code() == Code::FailedPrecondition => return Ok(None),
+            // It may have arrived: asked again, it may be done twice.
+            Err(_) if self.sabotage.is("repeated-proposal") => return Ok(None),
             Err(status) => return Err(status),
         };
         crate::services::decode_reply(command, answer).map(Some)
@@ -354,6 +364,9 @@ impl Consensus {
     }
 
     async fn read_index_here(&self) -> Result<u64, Elsewhere> {
+        if self.sabotage.is("unchecked-lease-read") && self.view().is_leader {
+            return Ok(self.store.applied.get());
+        }
         let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
         match self.seeded(linearizer).await {
             Ok(linearizer) => {

@@ -20,6 +20,13 @@ const REVOKE_BATCH: usize = 64;
 pub async fn follow(consensus: Consensus, store: Arc<Store>, extra: Duration, cancel: CancellationToken) {
     let mut metrics = consensus.raft().server_metrics();
     let mut leading_term = None;
+    let left = |ttl| {
+        if consensus.sabotage.is("lease-cut-by-new-leader") {
+            0
+        } else {
+            ttl
+        }
+    };
     loop {
         let view = consensus.view();
         let now = view.is_leader.then_some(view.term);
@@ -29,7 +36,12 @@ pub async fn follow(consensus: Consensus, store: Arc<Store>, extra: Duration, ca
                 tracing::info!(term = view.term, "this member leads");
                 let load = || {
                     let leases = leases(&*store.view())?;
-                    Ok::<_, ReadError>(leases.into_iter().map(|lease| (lease.id, lease.ttl)).collect())
+                    Ok::<_, ReadError>(
+                        leases
+                            .into_iter()
+                            .map(|lease| (lease.id, left(lease.ttl)))
+                            .collect(),
+                    )
                 };
                 if let Err(error) = store.lessor.promote(extra, load) {
                     tracing::error!(%error, "reading the leases");
@@ -86,6 +98,9 @@ async fn revoke(consensus: &Consensus, id: i64) -> bool {
         lease_revoke: Some(LeaseRevokeRequest { id }),
         ..Command::default()
     };
+    if consensus.sabotage.is("expiry-by-ex-leader") {
+        return consensus.propose(&command).await.is_ok();
+    }
     match consensus
         .propose_as_leader(Bytes::from(command.encode_to_vec()))
         .await

@@ -100,7 +100,7 @@ impl Member {
             DataDir::Simulated(disk, latency) => Arc::new(disk.open(*latency)),
         };
         let desk = Desk::open(Arc::clone(&engine), &env.random)?;
-        let store = Arc::new(Store::open(engine)?);
+        let store = Arc::new(Store::open(engine, env.sabotage)?);
         let identity = desk.identity();
         match identity.standing() {
             Standing::Removed => return Err(MemberError::Removed),
@@ -167,7 +167,8 @@ impl Member {
             Arc::clone(&self.store),
             self.env.random.fork(),
             self.config.request_timeout(),
-        );
+        )
+        .with_sabotage(self.env.sabotage);
         let shared = Shared::new(
             &self.config,
             Arc::clone(&self.store),
@@ -379,7 +380,8 @@ impl Member {
                 peers.clone(),
                 Arc::clone(metrics),
             ),
-            LogStore::new(RaftLog::new(engine), syncs, metrics.state.wal_bytes.clone()),
+            LogStore::new(RaftLog::new(engine), syncs, metrics.state.wal_bytes.clone())
+                .with_sabotage(self.env.sabotage),
             StateMachine::new(Arc::clone(&self.store)),
         )
         .await

@@ -16,6 +16,7 @@ use kvstore_core::{
 use kvstore_storage::{Engine, StateCache, StateView, StorageError};
 use proto::raftpb;
 use std::sync::Arc;
+use support::Sabotage;
 use tokio::time::Instant;
 
 /// What a command came to: etcd's answer, or etcd's error.
@@ -39,6 +40,7 @@ pub struct Store {
     pub upkeep: Upkeep,
     pub checkpoints: Checkpoints,
     pub metrics: Arc<Metrics>,
+    sabotage: Sabotage,
 }
 
 impl Store {
@@ -46,12 +48,12 @@ impl Store {
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn open(engine: Arc<dyn Engine>) -> Result<Self, StorageError> {
+    pub fn open(engine: Arc<dyn Engine>, sabotage: Sabotage) -> Result<Self, StorageError> {
         let state = StateCache::open(engine)?;
         let view = state.view();
         let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);
         Ok(Self {
-            hub: WatchHub::new(meta.revision),
+            hub: WatchHub::new(meta.revision).with_sabotage(sabotage),
             lessor: Lessor::default(),
             applied: AppliedIndex::new(applied.log_id.unwrap_or_default().index),
             alarms: AlarmBoard::read(&*view)?,
@@ -59,6 +61,7 @@ impl Store {
             checkpoints: Checkpoints::default(),
             metrics: Arc::default(),
             state,
+            sabotage,
         })
     }
 
@@ -102,7 +105,14 @@ impl Store {
         progress.log_id = Some(last);
         for (_, entry) in entries {
             let command = match entry {
-                Committed::Command(command) => command,
+                Committed::Command(mut command) => {
+                    if let Some(txn) = command.txn.as_mut()
+                        && self.sabotage.is("conditions-ignored")
+                    {
+                        txn.compare.clear();
+                    }
+                    command
+                }
                 Committed::Membership(membership) => {
                     record_membership(&mut state, progress.membership.as_ref(), &membership);
                     progress.membership = Some(membership);
@@ -139,7 +149,9 @@ impl Store {
             }
             replies.push(reply);
         }
-        applied_state::write(&mut state, &progress);
+        if !self.sabotage.is("applied-index-lost") {
+            applied_state::write(&mut state, &progress);
+        }
         write_added(&mut state, bytes_added);
         let batch = state.into_batch();
         drop(view);

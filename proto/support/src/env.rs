@@ -1,6 +1,6 @@
 //! Everything of the outside world that a component may touch, as one value.
 
-use crate::{Network, Random, SystemClock, TokioNetwork, WallClock};
+use crate::{Network, Random, Sabotage, SystemClock, TokioNetwork, WallClock};
 use std::sync::Arc;
 
 /// Seams of a component: network, randomness, wall clock. Cheap to clone; handed to every constructor.
@@ -9,6 +9,8 @@ pub struct Env {
     pub net: Arc<dyn Network>,
     pub random: Random,
     pub clock: Arc<dyn WallClock>,
+    /// Always [`Sabotage::NONE`] but in a simulation that wants to find a bug.
+    pub sabotage: Sabotage,
 }
 
 impl Env {
@@ -18,6 +20,7 @@ impl Env {
             net: Arc::new(TokioNetwork),
             random: Random::from_os(),
             clock: Arc::new(SystemClock),
+            sabotage: Sabotage::NONE,
         }
     }
 }

@@ -12,6 +12,7 @@ mod env;
 mod grpc;
 mod net;
 mod random;
+mod sabotage;
 #[cfg(feature = "simulation")]
 pub mod sim;
 pub mod telemetry;
@@ -23,3 +24,4 @@ pub use env::Env;
 pub use grpc::{ConnectInfo, Incoming, Security, grpc_channel, incoming};
 pub use net::{BoxedIo, Io, Listener, Network, TokioNetwork};
 pub use random::Random;
+pub use sabotage::Sabotage;

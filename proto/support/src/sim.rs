@@ -18,7 +18,7 @@ pub use clock::SimClock;
 pub use network::SimNetwork;
 pub use trace::{Trace, TraceSummary};
 
-use crate::{Env, Random};
+use crate::{Env, Random, Sabotage};
 use std::sync::Arc;
 
 /// The environment of one simulated process. `seed` decides all its randomness: derive it from the
@@ -28,5 +28,6 @@ pub fn sim_env(seed: u64, trace: &Trace) -> Env {
         net: Arc::new(SimNetwork::new(trace.clone())),
         random: Random::seeded(seed),
         clock: Arc::new(SimClock),
+        sabotage: Sabotage::NONE,
     }
 }

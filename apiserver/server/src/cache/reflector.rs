@@ -98,7 +98,9 @@ async fn follow(cache: &WatchCache, store: &StoreClient, fields_of: &FieldsOf, e
     );
     loop {
         let resumed_at = cache.revision();
-        let failure = match StoreWatch::open(store, cache.prefix.as_bytes(), &end, resumed_at + 1).await {
+        let skipped = i64::from(env.sabotage.is("cache-skips-at-resumption"));
+        let next = resumed_at + 1 + skipped;
+        let failure = match StoreWatch::open(store, cache.prefix.as_bytes(), &end, next).await {
             Ok(watch) => run(cache, store, watch, fields_of, exact_progress).await,
             Err(error) => error,
         };

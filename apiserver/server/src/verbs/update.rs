@@ -46,8 +46,14 @@ pub(crate) async fn update_object(
         if current.is_none() && !(may_create && tree::resource_version(&object).is_empty()) {
             return Err(ApiError::not_found(&group_resource, name));
         }
+        let mut object = object.clone();
+        if state.env.sabotage.is("stale-update-accepted")
+            && let Some(metadata) = object.pointer_mut("/metadata").and_then(Value::as_object_mut)
+        {
+            metadata.remove("resourceVersion");
+        }
         Ok(Next {
-            object: object.clone(),
+            object,
             ownership: Ownership::Update,
         })
     };

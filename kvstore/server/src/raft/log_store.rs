@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use support::Sabotage;
 
 /// Bytes of entries handed to one replication message; one entry may exceed it.
 const MAX_READ_BYTES: usize = 4 << 20;
@@ -26,6 +27,7 @@ pub struct LogStore {
     syncs: SyncQueue,
     /// Bytes of entries written so far.
     written: IntGauge,
+    sabotage: Sabotage,
 }
 
 impl LogStore {
@@ -35,7 +37,14 @@ impl LogStore {
             recent: Arc::default(),
             syncs,
             written,
+            sabotage: Sabotage::NONE,
         }
+    }
+
+    /// With a known bug, in a simulation.
+    pub fn with_sabotage(mut self, sabotage: Sabotage) -> Self {
+        self.sabotage = sabotage;
+        self
     }
 
     fn recent(&self) -> MutexGuard<'_, LogCache> {
@@ -106,6 +115,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &VoteOf<TypeConfig>) -> Result<(), io::Error> {
+        if self.sabotage.is("vote-not-persisted") {
+            return Ok(());
+        }
         Ok(self.log.save_vote(vote_out(vote))?)
     }
 
@@ -121,6 +133,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         });
         self.log.append(encoded)?;
         self.remember(entries);
+        if self.sabotage.is("ack-before-sync") {
+            callback.io_completed(Ok(()));
+            return Ok(());
+        }
         self.syncs.push(callback).await
     }
 

@@ -16,6 +16,7 @@ use kvstore_core::{HistoryPage, WatchIndex};
 use proto::mvccpb::Event;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use support::Sabotage;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
@@ -240,6 +241,7 @@ pub struct HubSizes {
 /// The hub of a member.
 pub struct WatchHub {
     state: Mutex<State>,
+    sabotage: Sabotage,
 }
 
 impl WatchHub {
@@ -249,7 +251,14 @@ impl WatchHub {
                 revision,
                 ..State::default()
             }),
+            sabotage: Sabotage::NONE,
         }
+    }
+
+    /// With a known bug, in a simulation.
+    pub fn with_sabotage(mut self, sabotage: Sabotage) -> Self {
+        self.sabotage = sabotage;
+        self
     }
 
     pub fn revision(&self) -> i64 {
@@ -372,6 +381,9 @@ impl WatchHub {
         state.revision = revision;
         state.ring.clear();
         state.ring_bytes = 0;
+        if self.sabotage.is("watch-gap-at-snapshot") {
+            return;
+        }
         for (stream_id, stream) in &mut state.streams {
             for (watch_id, watcher) in &mut stream.watchers {
                 if watcher.place == Place::Synced && watcher.first <= revision {
@@ -432,7 +444,7 @@ impl WatchHub {
     /// A watcher has been given everything before `next`: synced, if nothing came since.
     pub fn caught_up(&self, stream: u64, watch_id: i64, next: i64) {
         let mut state = self.lock();
-        let synced = next > state.revision;
+        let synced = next > state.revision || self.sabotage.is("watch-gap-at-catch-up");
         let state = &mut *state;
         let Some(watcher) = state
             .streams
@@ -460,8 +472,12 @@ impl WatchHub {
         let Some(stream) = state.streams.get_mut(&stream) else {
             return;
         };
-        let ready =
-            |watcher: &Watcher| watcher.place == Place::Synced && watcher.start_revision <= state.revision;
+        let ready = |watcher: &Watcher| {
+            if self.sabotage.is("early-progress") {
+                return true;
+            }
+            watcher.place == Place::Synced && watcher.start_revision <= state.revision
+        };
         let ready = match watch_id {
             Some(id) => stream.watchers.get(&id).is_some_and(ready),
             None => stream.watchers.values().all(ready),

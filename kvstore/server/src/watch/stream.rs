@@ -265,7 +265,7 @@ impl WatchStream {
             range,
             no_puts: filters.contains(&FilterType::Noput),
             no_deletes: filters.contains(&FilterType::Nodelete),
-            previous: create.prev_kv,
+            previous: create.prev_kv && !self.options.consensus.sabotage.is("previous-value-missing"),
         };
         let start = (create.start_revision, revision);
         self.options
@@ -320,11 +320,14 @@ impl WatchStream {
         } else {
             vec![events.whole()]
         };
+        if self.options.consensus.sabotage.is("split-revision") {
+            parts = events.parts(1);
+        }
         let last = parts.pop().unwrap_or_default();
         for events in parts {
             let response = WatchResponse {
                 watch_id,
-                fragment: true,
+                fragment: known.fragment,
                 ..self.response(revision)
             };
             self.send_with(response, events).await?;
@@ -381,7 +384,8 @@ impl WatchStream {
     fn page(&self, work: CatchUp) -> Result<Page, Status> {
         let view = self.options.store.view();
         let meta = Meta::read(&*view).map_err(|error| status::unreadable(&error))?;
-        if work.from < meta.compacted {
+        let hides_gaps = self.options.consensus.sabotage.is("compaction-hides-gap");
+        if work.from < meta.compacted && !hides_gaps {
             return Ok(Page::Compacted(meta.compacted));
         }
         if let Some(mut page) = work.recent {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
@@ -22,6 +23,7 @@ impl SimNetwork {
     }
 
     fn stream(&self, inner: TcpStream, label: String) -> BoxedIo {
+        let label = Arc::from(label);
         self.trace.record(&label, "open", &[]);
         Box::new(TracedStream {
             inner,
@@ -74,7 +76,7 @@ impl Listener for SimListener {
 struct TracedStream {
     inner: TcpStream,
     trace: Trace,
-    label: String,
+    label: Arc<str>,
 }
 
 impl AsyncRead for TracedStream {

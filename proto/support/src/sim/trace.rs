@@ -24,23 +24,37 @@ struct State {
     // DefaultHasher::new() has fixed keys: equal input gives equal output in every process.
     hasher: DefaultHasher,
     events: u64,
-    recent: VecDeque<String>,
+    recent: VecDeque<Line>,
+}
+
+/// One event; written out only when someone asks.
+#[derive(Debug)]
+struct Line {
+    at: Duration,
+    host: Arc<str>,
+    kind: &'static str,
+    length: usize,
+    digest: u64,
 }
 
 impl Trace {
     /// Adds an event: simulated time, host, kind, and the bytes it carried.
-    pub fn record(&self, host: &str, kind: &str, bytes: &[u8]) {
+    pub fn record(&self, host: &Arc<str>, kind: &'static str, bytes: &[u8]) {
         let at = turmoil::sim_elapsed().unwrap_or(Duration::ZERO);
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (at, host, kind, bytes).hash(&mut state.hasher);
+        (at, &**host, kind, bytes).hash(&mut state.hasher);
         state.events += 1;
         if state.recent.len() == KEPT_LINES {
             state.recent.pop_front();
         }
         let digest = state.hasher.finish();
-        state
-            .recent
-            .push_back(format!("{at:?} {host} {kind} {} {digest:016x}", bytes.len()));
+        state.recent.push_back(Line {
+            at,
+            host: Arc::clone(host),
+            kind,
+            length: bytes.len(),
+            digest,
+        });
     }
 
     pub fn summary(&self) -> TraceSummary {
@@ -58,7 +72,16 @@ impl Trace {
             .unwrap_or_else(PoisonError::into_inner)
             .recent
             .iter()
-            .cloned()
+            .map(|line| {
+                let Line {
+                    at,
+                    host,
+                    kind,
+                    length,
+                    digest,
+                } = line;
+                format!("{at:?} {host} {kind} {length} {digest:016x}")
+            })
             .collect()
     }
 }
