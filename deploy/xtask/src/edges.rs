@@ -58,7 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 /// The crates that put everything together, and may use anything.
-const ROOTS: &[&str] = &["trireme", "chaos-tests"];
+const ROOTS: &[&str] = &["trireme", "chaos-tests", "chaos-store"];
 /// Sockets, clocks, threads, disks and dice.
 const EFFECTS: &[&str] = &[
     "tokio",

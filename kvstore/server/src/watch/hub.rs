@@ -318,7 +318,7 @@ impl WatchHub {
             start_revision
         };
         let mut state = self.lock();
-        let place = if first > state.revision {
+        let place = if first > state.revision || self.sabotage.is("watch-gap-at-resumption") {
             Place::Synced
         } else {
             Place::Behind {
@@ -444,7 +444,7 @@ impl WatchHub {
     /// A watcher has been given everything before `next`: synced, if nothing came since.
     pub fn caught_up(&self, stream: u64, watch_id: i64, next: i64) {
         let mut state = self.lock();
-        let synced = next > state.revision || self.sabotage.is("watch-gap-at-catch-up");
+        let synced = next > state.revision;
         let state = &mut *state;
         let Some(watcher) = state
             .streams

@@ -1,0 +1,424 @@
+//! What goes wrong, and when: kinds drawn by weight, each with a beginning and an end.
+
+use crate::links::{Break, Links};
+use crate::stage::Board;
+use kvstore_storage::MemoryDisk;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+use support::Random;
+use turmoil::Sim;
+
+/// One way in which things go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// A member loses power and comes back.
+    Crash,
+    /// The leader does.
+    CrashLeader,
+    /// All members do, at once.
+    PowerCut,
+    /// A member is cut off from everyone.
+    Isolate,
+    /// The leader is.
+    IsolateLeader,
+    /// The members fall into two groups; clients reach both.
+    Split,
+    /// A member hears the others but isn't heard, or the other way round.
+    OneWay,
+    /// Nothing reaches or leaves a member for a while, then everything does: as after a long pause.
+    Pause,
+    /// The leader's turn.
+    PauseLeader,
+    /// Messages take long, and overtake each other.
+    SlowNetwork,
+    /// Connections break now and then.
+    LossyNetwork,
+    /// A member's disk takes its time.
+    SlowDisk,
+    /// A member's disk is full; the member stops, and comes back when there is room.
+    FullDisk,
+    /// A member's disk fails; the member stops, and comes back with it mended.
+    BadDisk,
+}
+
+impl FaultKind {
+    pub const ALL: [Self; 14] = [
+        Self::Crash,
+        Self::CrashLeader,
+        Self::PowerCut,
+        Self::Isolate,
+        Self::IsolateLeader,
+        Self::Split,
+        Self::OneWay,
+        Self::Pause,
+        Self::PauseLeader,
+        Self::SlowNetwork,
+        Self::LossyNetwork,
+        Self::SlowDisk,
+        Self::FullDisk,
+        Self::BadDisk,
+    ];
+
+    /// Disks that fail make members stop.
+    fn is_about_disks(self) -> bool {
+        matches!(self, Self::FullDisk | Self::BadDisk)
+    }
+
+    /// Makes sense without other members.
+    pub fn concerns_one_member(self) -> bool {
+        !matches!(
+            self,
+            Self::CrashLeader | Self::IsolateLeader | Self::Split | Self::OneWay | Self::PauseLeader
+        )
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Crash => "crash",
+            Self::CrashLeader => "crash-leader",
+            Self::PowerCut => "power-cut",
+            Self::Isolate => "isolate",
+            Self::IsolateLeader => "isolate-leader",
+            Self::Split => "split",
+            Self::OneWay => "one-way",
+            Self::Pause => "pause",
+            Self::PauseLeader => "pause-leader",
+            Self::SlowNetwork => "slow-network",
+            Self::LossyNetwork => "lossy-network",
+            Self::SlowDisk => "slow-disk",
+            Self::FullDisk => "full-disk",
+            Self::BadDisk => "bad-disk",
+        })
+    }
+}
+
+/// Messages usually take from 1 ms to this.
+pub const USUAL_LATENCY: Duration = Duration::from_millis(4);
+
+/// The world comes up in peace.
+const PEACE: Duration = Duration::from_secs(2);
+
+/// A fault that is on.
+struct Fault {
+    until: Duration,
+    kind: FaultKind,
+    members: Vec<&'static str>,
+}
+
+/// Who may be hit.
+#[derive(Default)]
+pub struct Targets {
+    /// Hosts that faults happen to.
+    pub victims: Vec<&'static str>,
+    /// All hosts that victims can be cut off from, themselves included.
+    pub hosts: Vec<&'static str>,
+    /// The disks of those that have one.
+    pub disks: BTreeMap<&'static str, MemoryDisk>,
+    /// Told of every loss of power: what else goes with it.
+    pub on_crash: Option<Box<dyn Fn(&str)>>,
+}
+
+/// Makes the faults of a world.
+pub struct Faults {
+    random: Random,
+    weights: Vec<(FaultKind, u64)>,
+    pace: Duration,
+    targets: Targets,
+    links: Links,
+    board: Board,
+    /// A promise that all disks break.
+    disk_bug: Option<&'static str>,
+    next: Duration,
+    number: u64,
+    on: BTreeMap<u64, Fault>,
+    /// Members that have lost power.
+    down: BTreeSet<&'static str>,
+    /// Members whose disk has failed since they were started.
+    troubled: BTreeSet<&'static str>,
+    /// Everyone that a fault has happened to.
+    hit: BTreeSet<&'static str>,
+    /// What was done, for the report.
+    log: Vec<String>,
+}
+
+impl Faults {
+    pub fn new(
+        random: Random,
+        (weights, pace): (&BTreeMap<FaultKind, u64>, Duration),
+        targets: Targets,
+        board: Board,
+    ) -> Self {
+        Self {
+            random,
+            weights: weights.iter().map(|(kind, weight)| (*kind, *weight)).collect(),
+            pace,
+            links: Links::new(&targets.hosts),
+            targets,
+            board,
+            disk_bug: None,
+            next: PEACE,
+            number: 0,
+            on: BTreeMap::new(),
+            down: BTreeSet::new(),
+            troubled: BTreeSet::new(),
+            hit: BTreeSet::new(),
+            log: Vec::new(),
+        }
+    }
+
+    /// Puts a known bug into all disks, if it is one of disks.
+    pub fn with_disk_bug(mut self, bug: Option<&'static str>) -> Self {
+        self.disk_bug = bug;
+        for member in self.targets.disks.keys() {
+            self.break_promise(member);
+        }
+        self
+    }
+
+    fn break_promise(&self, member: &str) {
+        if self.disk_bug == Some(crate::sabotage::CANARY) {
+            self.targets.disks[member].ignore_syncs(true);
+        }
+    }
+
+    /// Ends what is over, and begins something new when it is time to.
+    pub fn step(&mut self, sim: &mut Sim<'_>) {
+        let now = sim.elapsed();
+        let over: Vec<u64> = self
+            .on
+            .iter()
+            .filter(|(_, fault)| fault.until <= now)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in over {
+            self.end(sim, number);
+        }
+        if now >= self.next && !self.weights.is_empty() {
+            let most = u64::try_from(self.pace.as_millis()).unwrap_or(u64::MAX).max(1) * 2;
+            self.next = now + Duration::from_millis(self.random.below(1..most));
+            let kind = self.any_kind();
+            self.begin(sim, kind);
+        }
+    }
+
+    /// Ends everything.
+    pub fn heal(&mut self, sim: &mut Sim<'_>) {
+        for number in self.on.keys().copied().collect::<Vec<_>>() {
+            self.end(sim, number);
+        }
+        for member in self.targets.victims.clone() {
+            self.restart(sim, member);
+        }
+        self.log.push(format!("{:?} all is whole", sim.elapsed()));
+    }
+
+    /// Starts a member that has stopped by itself.
+    pub fn restart(&mut self, sim: &mut Sim<'_>, member: &'static str) {
+        if !sim.is_host_running(member) {
+            self.down.remove(member);
+            self.troubled.remove(member);
+            self.log.push(format!("{:?} {member} starts", sim.elapsed()));
+            sim.bounce(member);
+        }
+    }
+
+    /// A member has stopped by itself: says whether the faults explain it. When they are over already, it is
+    /// started again.
+    pub fn note_stop(&mut self, sim: &mut Sim<'_>, member: &'static str, why: &str) -> bool {
+        self.log.push(format!("{member} stopped {why}"));
+        if !self.troubled.contains(member) {
+            return false;
+        }
+        let still = |fault: &Fault| fault.kind.is_about_disks() && fault.members.contains(&member);
+        if !self.on.values().any(still) {
+            self.restart(sim, member);
+        }
+        true
+    }
+
+    /// Whether any fault happened to one of these.
+    pub fn hit(&self, hosts: &[&str]) -> bool {
+        self.hit.iter().any(|hit| hosts.contains(hit))
+    }
+
+    pub fn log(&self) -> &[String] {
+        &self.log
+    }
+
+    fn any_kind(&self) -> FaultKind {
+        let total: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = self.random.below(0..total);
+        for (kind, weight) in &self.weights {
+            if drawn < *weight {
+                return *kind;
+            }
+            drawn -= weight;
+        }
+        FaultKind::Crash
+    }
+
+    fn one_of(&self, hosts: &[&'static str]) -> &'static str {
+        hosts[usize::try_from(self.random.below(0..hosts.len() as u64)).unwrap_or(0)]
+    }
+
+    /// Short ones often, long ones now and then: from a heartbeat to longer than a lease.
+    fn any_duration(&self) -> Duration {
+        let scale = self.random.below(0..8);
+        Duration::from_millis(self.random.below(20..(100 << (scale / 2 * 2)).min(6_000)))
+    }
+
+    fn others(&self, members: &[&'static str]) -> Vec<&'static str> {
+        self.targets
+            .hosts
+            .iter()
+            .copied()
+            .filter(|host| !members.contains(host))
+            .collect()
+    }
+
+    fn begin(&mut self, sim: &mut Sim<'_>, kind: FaultKind) {
+        let now = sim.elapsed();
+        let until = now + self.any_duration();
+        let leader = || {
+            self.board
+                .leader()
+                .unwrap_or_else(|| self.one_of(&self.targets.victims))
+        };
+        let members = match kind {
+            FaultKind::PowerCut | FaultKind::SlowNetwork | FaultKind::LossyNetwork => {
+                self.targets.victims.clone()
+            }
+            FaultKind::CrashLeader | FaultKind::IsolateLeader | FaultKind::PauseLeader => vec![leader()],
+            FaultKind::Split => {
+                let chosen = self
+                    .targets
+                    .victims
+                    .iter()
+                    .copied()
+                    .filter(|_| self.random.below(0..2) == 0);
+                chosen.collect()
+            }
+            FaultKind::SlowDisk | FaultKind::FullDisk | FaultKind::BadDisk => {
+                let with_disks: Vec<&'static str> = self.targets.disks.keys().copied().collect();
+                vec![self.one_of(&with_disks)]
+            }
+            _ => vec![self.one_of(&self.targets.victims)],
+        };
+        self.hit.extend(members.iter().copied());
+        self.number += 1;
+        let number = self.number;
+        let others = self.others(&members);
+        match kind {
+            FaultKind::Crash | FaultKind::CrashLeader | FaultKind::PowerCut => {
+                for member in &members {
+                    self.crash(sim, member);
+                }
+            }
+            FaultKind::Isolate | FaultKind::IsolateLeader => {
+                self.links.begin(sim, number, Break::Cut(members.clone(), others));
+            }
+            FaultKind::Split => {
+                let rest = self
+                    .targets
+                    .victims
+                    .iter()
+                    .copied()
+                    .filter(|member| !members.contains(member));
+                let rest = rest.collect();
+                self.links.begin(sim, number, Break::Cut(members.clone(), rest));
+            }
+            FaultKind::OneWay => {
+                let broken = if self.random.below(0..2) == 0 {
+                    Break::OneWay(members.clone(), others)
+                } else {
+                    Break::OneWay(others, members.clone())
+                };
+                self.links.begin(sim, number, broken);
+            }
+            FaultKind::Pause | FaultKind::PauseLeader => {
+                self.links
+                    .begin(sim, number, Break::Hold(members.clone(), others));
+            }
+            FaultKind::SlowNetwork => {
+                sim.set_max_message_latency(Duration::from_millis(self.random.below(20..150)));
+            }
+            FaultKind::LossyNetwork => sim.set_fail_rate(0.002),
+            FaultKind::SlowDisk => {
+                for member in &members {
+                    self.targets.disks[member].slow_down(Duration::from_millis(self.random.below(5..400)));
+                }
+            }
+            FaultKind::FullDisk => {
+                for member in &members {
+                    self.troubled.insert(member);
+                    let disk = &self.targets.disks[member];
+                    disk.limit(Some(disk.used() + self.random.below(0..2_000)));
+                }
+            }
+            FaultKind::BadDisk => {
+                for member in &members {
+                    self.troubled.insert(member);
+                    self.targets.disks[member].fail();
+                }
+            }
+        }
+        self.log
+            .push(format!("{now:?} {kind} of {} until {until:?}", members.join(" ")));
+        self.on.insert(number, Fault { until, kind, members });
+    }
+
+    fn crash(&mut self, sim: &mut Sim<'_>, member: &'static str) {
+        if !sim.is_host_running(member) {
+            return;
+        }
+        sim.crash(member);
+        self.down.insert(member);
+        if let Some(told) = &self.targets.on_crash {
+            told(member);
+        }
+        let Some(disk) = self.targets.disks.get(member) else {
+            return;
+        };
+        // Of what was not synced, some prefix may have reached the platter all the same.
+        let unsynced = u64::try_from(disk.unsynced()).unwrap_or(u64::MAX - 1);
+        let kept = usize::try_from(self.random.below(0..unsynced + 1)).unwrap_or(0);
+        if self.disk_bug == Some("torn-writes") {
+            disk.tear(kept);
+        } else {
+            disk.survive(kept);
+        }
+    }
+
+    fn end(&mut self, sim: &mut Sim<'_>, number: u64) {
+        let Some(fault) = self.on.remove(&number) else {
+            return;
+        };
+        match fault.kind {
+            FaultKind::Crash | FaultKind::CrashLeader | FaultKind::PowerCut => {
+                for member in fault.members {
+                    if self.down.contains(member) {
+                        self.restart(sim, member);
+                    }
+                }
+            }
+            FaultKind::Isolate
+            | FaultKind::IsolateLeader
+            | FaultKind::Split
+            | FaultKind::OneWay
+            | FaultKind::Pause
+            | FaultKind::PauseLeader => self.links.end(sim, number),
+            FaultKind::SlowNetwork => sim.set_max_message_latency(USUAL_LATENCY),
+            FaultKind::LossyNetwork => sim.set_fail_rate(0.0),
+            FaultKind::SlowDisk | FaultKind::FullDisk | FaultKind::BadDisk => {
+                for member in fault.members {
+                    self.targets.disks[member].heal();
+                    self.break_promise(member);
+                    self.restart(sim, member);
+                }
+            }
+        }
+    }
+}

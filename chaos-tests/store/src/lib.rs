@@ -1,0 +1,36 @@
+//! The store alone in a deterministic world: one, three or five real members over a simulated network, clock,
+//! disk and randomness; clients whose every request is recorded; oracles that judge the record.
+//!
+//! One seed decides everything. A world runs in a process of its own, because tokio's task ids, which decide
+//! the order of drops at a crash, are one for all worlds of a process.
+//!
+//! The way through: [`Options`] (what a seed decides) → `world` (builds and steps) → `workload` and `faults`
+//! (what happens) → `observer` (liveness) → `oracles` (safety) → [`Report`].
+
+pub mod chronicle;
+pub mod client;
+mod faults;
+pub mod history;
+mod links;
+mod logs;
+mod members;
+mod model;
+pub mod observer;
+mod options;
+mod oracles;
+mod outcome;
+pub mod runner;
+pub mod sabotage;
+mod shrink;
+pub mod stage;
+pub mod workload;
+mod world;
+
+pub use faults::{FaultKind, Faults, Targets, USUAL_LATENCY};
+pub use links::{Break, Links};
+pub use logs::log_to_stderr;
+pub use members::Exits;
+pub use options::{Options, Workload, parse_faults};
+pub use outcome::{Class, Violation};
+pub use shrink::candidates;
+pub use world::{Report, run};

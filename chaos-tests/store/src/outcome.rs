@@ -1,0 +1,82 @@
+//! How a world ended, for people and for machines.
+
+use std::fmt;
+
+/// What kind of promise was broken; the runner's exit code says which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Something happened that must never happen.
+    Safety,
+    /// Something that must happen did not, in time.
+    Liveness,
+    /// A component panicked, or stopped by itself without cause.
+    Crash,
+}
+
+impl Class {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Safety => 1,
+            Self::Liveness => 2,
+            Self::Crash => 3,
+        }
+    }
+
+    pub fn of_exit_code(code: i32) -> Option<Self> {
+        [Self::Safety, Self::Liveness, Self::Crash]
+            .into_iter()
+            .find(|class| i32::from(class.exit_code()) == code)
+    }
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safety => "safety",
+            Self::Liveness => "liveness",
+            Self::Crash => "crash",
+        })
+    }
+}
+
+/// A promise that was not kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub class: Class,
+    /// The promise, in words.
+    pub promise: String,
+    /// What happened instead.
+    pub what: String,
+}
+
+impl Violation {
+    pub fn safety(promise: &str, what: impl Into<String>) -> Self {
+        Self::new(Class::Safety, promise, what)
+    }
+
+    pub fn liveness(promise: &str, what: impl Into<String>) -> Self {
+        Self::new(Class::Liveness, promise, what)
+    }
+
+    pub fn crash(promise: &str, what: impl Into<String>) -> Self {
+        Self::new(Class::Crash, promise, what)
+    }
+
+    fn new(class: Class, promise: &str, what: impl Into<String>) -> Self {
+        Self {
+            class,
+            promise: promise.to_owned(),
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} violation: not so that {}: {}",
+            self.class, self.promise, self.what
+        )
+    }
+}

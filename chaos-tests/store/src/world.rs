@@ -1,0 +1,315 @@
+//! Builds a world from its options, steps it through trouble and healing, and has its history judged.
+
+use crate::client::Client;
+use crate::faults::{Faults, Targets, USUAL_LATENCY};
+use crate::history::History;
+use crate::members::{self, Exits, MemberOptions};
+use crate::observer::{self, Report as ObserverReport};
+use crate::options::Options;
+use crate::oracles;
+use crate::outcome::Violation;
+use crate::stage::{Board, Stage};
+use crate::workload::{Duties, etcd_user, kubernetes_user, lease_holder, operator, watcher};
+use kvstore_storage::MemoryDisk;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use support::sim::{Trace, TraceSummary, sim_env};
+use support::{Env, Random, Sabotage};
+use tokio::task::JoinSet;
+use turmoil::Sim;
+
+/// Clients still work for so long after the last fault.
+const AFTERMATH: Duration = Duration::from_secs(2);
+/// Longer than all conditions of the observer together; a world that lives longer hangs.
+const LIMIT: Duration = Duration::from_secs(400);
+/// Clients live on two hosts, so that they can be cut off from members apart from each other.
+const CLIENT_HOSTS: [&str; 2] = ["clients-1", "clients-2"];
+const OBSERVER: &str = "observer";
+/// The first member sees the rest of the world from here: what it kept of the trace.
+const DUMPED_LINES: usize = 40;
+
+/// How a world ended.
+#[derive(Debug)]
+pub struct Report {
+    pub options: Options,
+    pub violation: Option<Violation>,
+    pub simulated: Duration,
+    pub healed_in: Duration,
+    pub operations: usize,
+    pub sessions: usize,
+    /// The store's last revision.
+    pub revision: i64,
+    /// What the world did to its members.
+    pub faults: Vec<String>,
+    /// What was last seen of each member; only after a violation.
+    pub dump: Vec<String>,
+    pub trace: TraceSummary,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(violation) = &self.violation {
+            for fault in &self.faults {
+                writeln!(f, "fault {fault}")?;
+            }
+            for line in &self.dump {
+                writeln!(f, "dump {line}")?;
+            }
+            writeln!(f, "VIOLATION {violation}")?;
+        }
+        write!(
+            f,
+            "{} seed {} after {:?} simulated ({:?} to heal): {} operations, {} watches, revision {}, {} faults, {} events, trace {:016x}",
+            if self.violation.is_none() {
+                "KEPT"
+            } else {
+                "BROKEN"
+            },
+            self.options.seed,
+            self.simulated,
+            self.healed_in,
+            self.operations,
+            self.sessions,
+            self.revision,
+            self.faults.len(),
+            self.trace.events,
+            self.trace.hash
+        )
+    }
+}
+
+/// Gives every boot of every host randomness of its own, all of it decided by the world's seed.
+struct Seeds {
+    random: Random,
+    trace: Trace,
+    sabotage: Sabotage,
+}
+
+impl Seeds {
+    fn env(&self) -> Env {
+        sim_env(self.random.u64(), &self.trace)
+    }
+
+    /// Environments of one host, a new one at each boot.
+    fn boots(&self) -> impl Fn() -> Env + 'static {
+        let (seed, trace, boots) = (self.random.u64(), self.trace.clone(), AtomicU64::new(0));
+        let sabotage = self.sabotage;
+        move || Env {
+            sabotage,
+            ..sim_env(seed.wrapping_add(boots.fetch_add(1, Ordering::Relaxed)), &trace)
+        }
+    }
+}
+
+/// Runs one world to its end. At most one in a process: see `support::sim`.
+pub fn run(options: Options) -> Report {
+    let seeds = Seeds {
+        random: Random::seeded(options.seed),
+        trace: Trace::default(),
+        sabotage: options.sabotage.map_or(Sabotage::NONE, Sabotage::with),
+    };
+    let mut sim = turmoil::Builder::new()
+        .rng_seed(options.seed)
+        .simulation_duration(LIMIT)
+        .tick_duration(Duration::from_millis(1))
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(USUAL_LATENCY)
+        .tcp_capacity(65_536)
+        .build();
+    let members = &members::NAMES[..options.members];
+    let (history, board) = (History::default(), Board::default());
+    let (findings, exits) = (ObserverReport::default(), Exits::default());
+    let disks: BTreeMap<&'static str, MemoryDisk> =
+        members.iter().map(|name| (*name, MemoryDisk::new())).collect();
+    for name in members {
+        let (boot, exits) = (seeds.boots(), exits.clone());
+        let member = MemberOptions {
+            name,
+            members,
+            disk: disks[name].clone(),
+            snapshot_entries: options.snapshot_entries,
+        };
+        sim.host(*name, move || {
+            let living = members::live(member.clone(), boot(), exits.clone());
+            async move {
+                living.await;
+                Ok(())
+            }
+        });
+    }
+    for host in CLIENT_HOSTS {
+        let working = clients(&options, &seeds, members, host, (&history, &board));
+        sim.client(host, async move {
+            working.join_all().await;
+            Ok(())
+        });
+    }
+    {
+        let (env, history, board, report) = (seeds.env(), history.clone(), board.clone(), findings.clone());
+        sim.client(OBSERVER, async move {
+            observer::observe(env, members, history, board, report).await;
+            Ok(())
+        });
+    }
+    // The observer is out of everyone's reach: what it records must be complete.
+    let targets = Targets {
+        victims: members.to_vec(),
+        hosts: members.iter().copied().chain(CLIENT_HOSTS).collect(),
+        disks,
+        on_crash: None,
+    };
+    let mut faults = Faults::new(
+        seeds.random.fork(),
+        (&options.faults, options.fault_pace),
+        targets,
+        board.clone(),
+    )
+    .with_disk_bug(options.sabotage);
+    let ended = step_to_the_end(&mut sim, &mut faults, &options, &board, &exits);
+    let simulated = sim.elapsed();
+    let (operations, sessions) = history.take();
+    let (observed, healed_in, dump) = findings.with(|findings| {
+        (
+            findings.violation.take(),
+            findings.healed_in,
+            dump(&findings.seen),
+        )
+    });
+    let mut violation = ended.err().or(observed);
+    let mut revision = 0;
+    if violation.is_none() {
+        match oracles::judge(&operations, &sessions) {
+            Ok(last) => revision = last,
+            Err(found) => violation = Some(found),
+        }
+    }
+    let mut dump = if violation.is_some() { dump } else { Vec::new() };
+    if violation.is_some() {
+        let recent = seeds.trace.recent();
+        dump.extend(recent.into_iter().rev().take(DUMPED_LINES).rev());
+    }
+    Report {
+        violation,
+        simulated,
+        healed_in,
+        operations: operations.len(),
+        sessions: sessions.len(),
+        revision,
+        faults: faults.log().to_vec(),
+        dump,
+        trace: seeds.trace.summary(),
+        options,
+    }
+}
+
+fn dump(seen: &observer::Seen) -> Vec<String> {
+    seen.iter()
+        .map(|(member, (at, status))| {
+            format!(
+                "{member} at {at:?}: id {:x}, leader {:x}, term {}, index {}, applied {}, revision {}, {:?}",
+                status.header.as_ref().map_or(0, |header| header.member_id),
+                status.leader,
+                status.raft_term,
+                status.raft_index,
+                status.raft_applied_index,
+                status.header.as_ref().map_or(0, |header| header.revision),
+                status.errors
+            )
+        })
+        .collect()
+}
+
+/// The clients of one host; every second of each sort lives there.
+fn clients(
+    options: &Options,
+    seeds: &Seeds,
+    members: &'static [&'static str],
+    host: &str,
+    (history, board): (&History, &Board),
+) -> Working {
+    let mut working = Working::default();
+    let side = CLIENT_HOSTS.iter().position(|name| *name == host).unwrap_or(0);
+    let workload = &options.workload;
+    let pace = workload.pace;
+    let client = |kind: &str, number: usize| {
+        Client::new(format!("{kind}{number}"), seeds.env(), members, history.clone())
+    };
+    for number in (0..workload.etcd_users).filter(|number| number % 2 == side) {
+        working.add(etcd_user(client("e", number), board.clone(), pace));
+    }
+    for number in (0..workload.kubernetes_users).filter(|number| number % 2 != side) {
+        working.add(kubernetes_user(client("k", number), board.clone(), pace));
+    }
+    for number in (0..workload.lease_holders).filter(|number| number % 2 == side) {
+        working.add(lease_holder(client("l", number), board.clone(), pace));
+    }
+    for number in (0..workload.watchers).filter(|number| number % 2 != side) {
+        working.add(watcher(client("w", number), board.clone()));
+    }
+    if side == 0 {
+        let duties = Duties {
+            transfers: workload.transfers,
+            compactions: workload.compactions,
+            recorders: members.len(),
+        };
+        working.add(operator(client("operator", 0), board.clone(), duties));
+    }
+    working
+}
+
+/// Clients that have not begun yet: tasks can be made only inside the simulation.
+#[derive(Default)]
+struct Working(Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Working {
+    fn add(&mut self, client: impl Future<Output = ()> + Send + 'static) {
+        self.0.push(Box::pin(client));
+    }
+
+    async fn join_all(self) {
+        let mut tasks = JoinSet::new();
+        for client in self.0 {
+            tasks.spawn(client);
+        }
+        // A client that panics takes the simulation down.
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+fn step_to_the_end(
+    sim: &mut Sim<'_>,
+    faults: &mut Faults,
+    options: &Options,
+    board: &Board,
+    exits: &Exits,
+) -> Result<(), Violation> {
+    loop {
+        match sim.step() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => {
+                return Err(Violation::liveness("a world comes to an end", error.to_string()));
+            }
+        }
+        for (member, why) in exits.take() {
+            if !faults.note_stop(sim, member, &why) {
+                return Err(Violation::crash(
+                    "a member stops only when its disk fails",
+                    format!("{member} {why}"),
+                ));
+            }
+        }
+        let now = sim.elapsed();
+        match board.stage() {
+            Stage::Trouble if now >= options.trouble => {
+                faults.heal(sim);
+                board.enter(Stage::Healed);
+            }
+            Stage::Trouble => faults.step(sim),
+            Stage::Healed if now >= options.trouble + AFTERMATH => board.enter(Stage::Quiet),
+            _ => {}
+        }
+    }
+}
