@@ -42,34 +42,37 @@ fn holds(view: &dyn Read, compare: &Compare) -> Result<bool, ReadError> {
     Ok(found.iter().all(|kv| holds_for(compare, kv)))
 }
 
+/// Numbers that name no target or result are taken as etcd takes them: nothing differs, and nothing is asked.
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
     let union = compare.target_union.as_ref();
-    let ordering = match compare.target() {
-        CompareTarget::Value => match union {
+    let ordering = match CompareTarget::try_from(compare.target) {
+        Ok(CompareTarget::Value) => match union {
             Some(TargetUnion::Value(value)) => kv.value.cmp(value),
             _ => kv.value.as_ref().cmp(&[]),
         },
-        CompareTarget::Create => kv.create_revision.cmp(&match union {
+        Ok(CompareTarget::Create) => kv.create_revision.cmp(&match union {
             Some(TargetUnion::CreateRevision(revision)) => *revision,
             _ => 0,
         }),
-        CompareTarget::Mod => kv.mod_revision.cmp(&match union {
+        Ok(CompareTarget::Mod) => kv.mod_revision.cmp(&match union {
             Some(TargetUnion::ModRevision(revision)) => *revision,
             _ => 0,
         }),
-        CompareTarget::Version => kv.version.cmp(&match union {
+        Ok(CompareTarget::Version) => kv.version.cmp(&match union {
             Some(TargetUnion::Version(version)) => *version,
             _ => 0,
         }),
-        CompareTarget::Lease => kv.lease.cmp(&match union {
+        Ok(CompareTarget::Lease) => kv.lease.cmp(&match union {
             Some(TargetUnion::Lease(lease)) => *lease,
             _ => 0,
         }),
+        Err(_) => Ordering::Equal,
     };
-    match compare.result() {
-        CompareResult::Equal => ordering == Ordering::Equal,
-        CompareResult::NotEqual => ordering != Ordering::Equal,
-        CompareResult::Greater => ordering == Ordering::Greater,
-        CompareResult::Less => ordering == Ordering::Less,
+    match CompareResult::try_from(compare.result) {
+        Ok(CompareResult::Equal) => ordering == Ordering::Equal,
+        Ok(CompareResult::NotEqual) => ordering != Ordering::Equal,
+        Ok(CompareResult::Greater) => ordering == Ordering::Greater,
+        Ok(CompareResult::Less) => ordering == Ordering::Less,
+        Err(_) => true,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::encoding::{self, Kind, Position};
 use crate::key_range::KeyRange;
+use crate::meta::Meta;
 use crate::range::get_at;
 use crate::read::{Read, ReadError, Space};
 use proto::mvccpb::{Event, event::EventType};
@@ -41,6 +42,7 @@ pub fn history_page(
         events: Vec::new(),
         next_revision: to + 1,
     };
+    let compacted = Meta::read(view)?.compacted;
     let (mut visited, mut bytes, mut current) = (0, 0, 0);
     let mut cursor = view.cursor(Space::History);
     cursor.seek(&encoding::history_key(Position {
@@ -64,7 +66,8 @@ pub fn history_page(
         if range.contains(&kv.key) {
             bytes += value.len();
             let created = kind == Kind::Put && kv.create_revision == revision;
-            let prev_kv = if previous && !created {
+            // Whether compaction has got to it or not: what was before the bound is gone for everyone.
+            let prev_kv = if previous && !created && revision > compacted {
                 get_at(view, &kv.key, revision - 1)?
             } else {
                 None

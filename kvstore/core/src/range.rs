@@ -10,6 +10,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 use proto::mvccpb::KeyValue;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// A count at an earlier revision is derived from today's by undoing at most this many revisions;
@@ -226,16 +227,18 @@ impl<'a> Selection<'a> {
         if self.order == SortOrder::None {
             return;
         }
+        let descend = self.order == SortOrder::Descend;
+        // Equal ones stay in the order of their keys, descending too: etcd does so with small ranges, and with
+        // larger ones leaves it open.
+        let mut by = |compare: fn(&KeyValue, &KeyValue) -> Ordering| {
+            kvs.sort_by(|a, b| if descend { compare(b, a) } else { compare(a, b) });
+        };
         match self.request.sort_target() {
-            // Already in key order.
-            SortTarget::Key => {}
-            SortTarget::Version => kvs.sort_by_key(|kv| kv.version),
-            SortTarget::Create => kvs.sort_by_key(|kv| kv.create_revision),
-            SortTarget::Mod => kvs.sort_by_key(|kv| kv.mod_revision),
-            SortTarget::Value => kvs.sort_by(|a, b| a.value.cmp(&b.value)),
-        }
-        if self.order == SortOrder::Descend {
-            kvs.reverse();
+            SortTarget::Key => by(|a, b| a.key.cmp(&b.key)),
+            SortTarget::Version => by(|a, b| a.version.cmp(&b.version)),
+            SortTarget::Create => by(|a, b| a.create_revision.cmp(&b.create_revision)),
+            SortTarget::Mod => by(|a, b| a.mod_revision.cmp(&b.mod_revision)),
+            SortTarget::Value => by(|a, b| a.value.cmp(&b.value)),
         }
     }
 }
