@@ -1,7 +1,9 @@
 //! What a member needs to know before it starts.
 
+mod listener;
 mod upkeep;
 
+pub use listener::{ClientListener, ConnectionLimits, ListenerSecurity, PeerListener, Serves};
 pub use upkeep::{AutoCompaction, CompactionPace, CorruptCheck};
 
 use kvstore_storage::{MemoryDisk, RocksOptions};
@@ -71,8 +73,11 @@ pub struct MemberConfig {
     pub name: String,
     pub cluster_token: String,
     pub data_dir: DataDir,
-    /// `host:port` to serve clients on.
+    /// `host:port` to serve clients on, with TLS when there is any.
     pub client_listen: Vec<String>,
+    /// Further addresses for clients, each with a say in how it is served.
+    pub client_listeners: Vec<ClientListener>,
+    pub client_limits: ConnectionLimits,
     /// URLs under which clients reach this member, as in `member list`.
     pub client_advertise: Vec<String>,
     pub client_tls: Option<ServerTls>,
@@ -86,6 +91,8 @@ pub struct MemberConfig {
     pub host_whitelist: Vec<String>,
     /// `host:port` to serve members on; not listened on by a cluster of one without it.
     pub peer_listen: Option<String>,
+    /// Further addresses for members.
+    pub peer_listeners: Vec<PeerListener>,
     pub peer_tls: Option<PeerTls>,
     /// URLs under which members reach this one (etcd `--initial-advertise-peer-urls`); empty: those that the
     /// initial cluster gives it.
@@ -140,6 +147,8 @@ impl MemberConfig {
             cluster_token: "trireme".to_owned(),
             data_dir,
             client_listen: vec![client_listen.to_owned()],
+            client_listeners: Vec::new(),
+            client_limits: ConnectionLimits::default(),
             client_advertise: vec![format!("http://{client_listen}")],
             client_tls: None,
             metrics_listen: Vec::new(),
@@ -147,6 +156,7 @@ impl MemberConfig {
             cors: vec!["*".to_owned()],
             host_whitelist: vec!["*".to_owned()],
             peer_listen: None,
+            peer_listeners: Vec::new(),
             peer_tls: None,
             peer_advertise: Vec::new(),
             initial_cluster: vec![ClusterPeer {
@@ -173,6 +183,29 @@ impl MemberConfig {
             compaction_pace: CompactionPace::default(),
             corrupt_check: CorruptCheck::default(),
         }
+    }
+
+    /// Every address for clients.
+    pub(crate) fn all_client_listeners(&self) -> Vec<ClientListener> {
+        let security = match self.client_tls {
+            Some(_) => ListenerSecurity::Tls,
+            None => ListenerSecurity::Plain,
+        };
+        let short = self.client_listen.iter().map(|address| ClientListener {
+            address: address.clone(),
+            security,
+            serves: Serves::All,
+        });
+        short.chain(self.client_listeners.iter().cloned()).collect()
+    }
+
+    /// Every address for members.
+    pub(crate) fn all_peer_listeners(&self) -> Vec<PeerListener> {
+        let short = self.peer_listen.iter().map(|address| PeerListener {
+            address: address.clone(),
+            tls: self.peer_tls.is_some(),
+        });
+        short.chain(self.peer_listeners.iter().cloned()).collect()
     }
 
     /// How long a request may take before its client is told that it timed out (etcd: 5 s and two

@@ -4,6 +4,7 @@ use crate::config::MemberConfig;
 use crate::consensus::{Consensus, done};
 use crate::member::MemberError;
 use crate::raft::Raft;
+use crate::read_barrier::ReadBarrier;
 use crate::store::Store;
 use kvstore_core::{Command, member_attributes};
 use kvstore_storage::StorageError;
@@ -62,6 +63,13 @@ pub async fn publish(
             Ok(_) => return Ok(()),
             Err(status) => tracing::debug!(%status, "publishing this member"),
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until this member has confirmed with a leader that it knows everything committed.
+pub async fn in_step(barrier: ReadBarrier) {
+    while barrier.wait().await.is_err() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

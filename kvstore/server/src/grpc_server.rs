@@ -1,5 +1,6 @@
 //! Serves gRPC services, and plain HTTP beside them, on connections of the network seam.
 
+use crate::config::{ConnectionLimits, Serves};
 use crate::http::HttpEndpoints;
 use crate::local::Local;
 pub use crate::metrics::Counted;
@@ -14,8 +15,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use support::tls::ServerTls;
-use support::{Incoming, Listener};
+use support::{Incoming, Listener, Security};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -25,12 +25,8 @@ use tower::BoxError;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
-/// A peer that answers no ping for this long is gone.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a client of HTTP/1 may take for the head of a request, or stay idle before it (as etcd).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
-/// Streams that one connection may have open: the API servers' watches share a few connections.
-const MAX_STREAMS: u32 = 100_000;
 /// What one stream, and one connection, may send ahead of its reader.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
@@ -46,6 +42,7 @@ pub struct Router {
     http: Option<HttpEndpoints>,
     metrics: Option<Arc<Metrics>>,
     guard: Option<LearnerGuard>,
+    serves: Serves,
 }
 
 impl Router {
@@ -116,10 +113,23 @@ impl Router {
         Response::from_parts(head, body)
     }
 
+    /// Leaves out gRPC, or everything else.
+    pub fn only(mut self, serves: Serves) -> Self {
+        self.serves = serves;
+        if serves == Serves::Grpc {
+            self.http = None;
+        }
+        self
+    }
+
     async fn call(
         self: Arc<Self>,
         request: Request<hyper::body::Incoming>,
     ) -> Result<Response<Counted<Body>>, Infallible> {
+        if self.serves == Serves::Http && is_grpc(&request) {
+            let refused = Status::unimplemented("this address serves HTTP only");
+            return Ok(refused.into_http::<Body>().map(Counted::plain));
+        }
         let name = request.uri().path().split('/').nth(1).unwrap_or_default();
         let known = self.routes.contains_key(name) || self.methods.contains_key(request.uri().path());
         if known || is_grpc(&request) {
@@ -150,13 +160,13 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
 /// Accepts connections and serves `router` on each, until `stop`; then lets the open requests finish.
 pub async fn serve(
     listener: Box<dyn Listener>,
-    tls: Option<ServerTls>,
+    security: Security,
     router: Router,
-    keepalive: Duration,
+    limits: ConnectionLimits,
     stop: CancellationToken,
 ) {
     let router = Arc::new(router);
-    let mut incoming = support::incoming(listener, tls);
+    let mut incoming = support::incoming(listener, security);
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -166,7 +176,7 @@ pub async fn serve(
         };
         match accepted {
             Some(Ok(stream)) => {
-                connections.spawn(connection(stream, Arc::clone(&router), keepalive, stop.clone()));
+                connections.spawn(connection(stream, Arc::clone(&router), limits, stop.clone()));
             }
             Some(Err(error)) => tracing::debug!(%error, "a connection was not accepted"),
             None => break,
@@ -177,7 +187,12 @@ pub async fn serve(
     connections.wait().await;
 }
 
-async fn connection(stream: Incoming, router: Arc<Router>, keepalive: Duration, stop: CancellationToken) {
+async fn connection(
+    stream: Incoming,
+    router: Arc<Router>,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) {
     let service = tower::service_fn(move |request| Arc::clone(&router).call(request));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -189,9 +204,9 @@ async fn connection(stream: Incoming, router: Arc<Router>, keepalive: Duration, 
         // gRPC needs none, and bytes on the wire must not depend on a clock outside the seams.
         .auto_date_header(false)
         .timer(TokioTimer::new())
-        .keep_alive_interval(keepalive)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(limits.ping_interval)
+        .keep_alive_timeout(limits.ping_timeout)
+        .max_concurrent_streams(limits.streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
     let connection =

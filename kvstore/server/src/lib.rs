@@ -48,9 +48,10 @@ mod upkeep;
 mod watch;
 
 pub use config::{
-    AutoCompaction, ClusterPeer, CompactionPace, CorruptCheck, DataDir, InitialState, MemberConfig,
-    MetricsListener, PeerTls,
+    AutoCompaction, ClientListener, ClusterPeer, CompactionPace, ConnectionLimits, CorruptCheck, DataDir,
+    InitialState, ListenerSecurity, MemberConfig, MetricsListener, PeerListener, PeerTls, Serves,
 };
 pub use identity::{cluster_id, member_id};
 pub use member::{Member, MemberError};
 pub use restored::{FoundError, Founded, found_restored_cluster};
+pub use services::ETCD_VERSION;

@@ -2,7 +2,9 @@
 
 use crate::auto_compaction;
 use crate::compactor;
-use crate::config::{DataDir, MemberConfig};
+use crate::config::{
+    ClientListener, ConnectionLimits, DataDir, ListenerSecurity, MemberConfig, PeerListener,
+};
 use crate::consensus::Consensus;
 use crate::corruption::{self, Checker};
 use crate::duties;
@@ -45,7 +47,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Env, Listener};
+use support::{Env, Listener, Security};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -54,8 +56,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// How much slower the clock of a member goes that no other can reach.
 const ALONE_PACE: u32 = 5;
-/// How often idle connections are pinged.
-const CLIENT_KEEPALIVE: Duration = Duration::from_secs(10);
+/// How often members ping each other's idle connections.
 const PEER_KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// Why a member could not start, or had to stop.
@@ -84,6 +85,7 @@ pub struct Member {
     env: Env,
     store: Arc<Store>,
     desk: Arc<Desk>,
+    ready: CancellationToken,
 }
 
 impl Member {
@@ -92,8 +94,22 @@ impl Member {
     /// # Errors
     /// When the configuration contradicts itself or the state can't be read.
     pub fn new(config: MemberConfig, env: Env) -> Result<Self, MemberError> {
-        if config.client_listen.is_empty() {
+        let clients = config.all_client_listeners();
+        if clients.is_empty() {
             return Err(MemberError::Config("no client listener".to_owned()));
+        }
+        let secure = clients
+            .iter()
+            .any(|listener| listener.security != ListenerSecurity::Plain);
+        if secure && config.client_tls.is_none() {
+            return Err(MemberError::Config(
+                "a client listener needs TLS, and there is none".to_owned(),
+            ));
+        }
+        if config.peer_tls.is_none() && config.all_peer_listeners().iter().any(|listener| listener.tls) {
+            return Err(MemberError::Config(
+                "a peer listener needs TLS, and there is none".to_owned(),
+            ));
         }
         let engine: Arc<dyn Engine> = match &config.data_dir {
             DataDir::Directory(path, options) => Arc::new(RocksEngine::open(path, *options)?),
@@ -121,12 +137,18 @@ impl Member {
             config,
             env,
             desk: Arc::new(desk),
+            ready: CancellationToken::new(),
         })
     }
 
     /// The id under which this member takes part. A fresh folder may turn out to have another one.
     pub fn id(&self) -> u64 {
         self.desk.identity().member
+    }
+
+    /// Is cancelled once the member serves as part of a cluster with a leader.
+    pub fn ready(&self) -> CancellationToken {
+        self.ready.clone()
     }
 
     /// Serves until `cancel`; then hands leadership over and stops in order.
@@ -145,9 +167,14 @@ impl Member {
         let gate = Arc::new(RaftGate::default());
         let for_peers = ForPeers::default();
         let mut tasks: JoinSet<Result<(), MemberError>> = JoinSet::new();
-        if let Some(address) = &self.config.peer_listen {
-            let listener = self.listen(address).await?;
-            tasks.spawn(self.serve_peers(listener, Arc::clone(&gate), for_peers.clone(), services.clone()));
+        for peers in self.config.all_peer_listeners() {
+            let listener = self.listen(&peers.address).await?;
+            tasks.spawn(self.serve_peers(
+                (peers, listener),
+                Arc::clone(&gate),
+                for_peers.clone(),
+                services.clone(),
+            ));
         }
         let identity = tokio::select! {
             biased;
@@ -187,17 +214,23 @@ impl Member {
         self.desk.open_changes(changes.clone());
         for_peers.open(&shared);
         gate.open(raft.clone(), cluster, id);
-        for address in &self.config.client_listen {
-            let listener = self.listen(address).await?;
-            tasks.spawn(self.serve_clients(listener, shared.clone(), changes.clone(), services.clone()));
+        for clients in self.config.all_client_listeners() {
+            let listener = self.listen(&clients.address).await?;
+            tasks.spawn(self.serve_clients(
+                (clients, listener),
+                shared.clone(),
+                changes.clone(),
+                services.clone(),
+            ));
         }
         for metrics in &self.config.metrics_listen {
             let listener = self.listen(&metrics.address).await?;
-            let tls = self.config.client_tls.clone().filter(|_| metrics.tls);
+            let security = Security::from(self.config.client_tls.clone().filter(|_| metrics.tls));
+            let limits = self.config.client_limits;
             let router = Router::default().with_http(HttpEndpoints::observed(shared.clone()));
             let stop = services.clone();
             tasks.spawn(async move {
-                grpc_server::serve(listener, tls, router, CLIENT_KEEPALIVE, stop).await;
+                grpc_server::serve(listener, security, router, limits, stop).await;
                 Ok(())
             });
         }
@@ -244,19 +277,30 @@ impl Member {
             self.config.election_max * 2,
             duties.clone(),
         ));
-        tasks.spawn(duties::publish(
-            self.config.clone(),
-            id,
-            consensus.clone(),
-            Arc::clone(&store),
-            duties,
-        ));
+        tasks.spawn({
+            let published = duties::publish(
+                self.config.clone(),
+                id,
+                consensus.clone(),
+                Arc::clone(&store),
+                duties.clone(),
+            );
+            let name = self.config.name.clone();
+            let (barrier, ready) = (shared.barrier.clone(), self.ready.clone());
+            async move {
+                published.await?;
+                tokio::select! {
+                    biased;
+                    () = duties.cancelled() => {}
+                    () = duties::in_step(barrier) => {
+                        tracing::info!(name, id = format!("{id:x}"), "ready to serve client requests");
+                        ready.cancel();
+                    }
+                }
+                Ok(())
+            }
+        });
         tasks.spawn(duties::watch_health(raft.clone(), store, services.clone()));
-        tracing::info!(
-            name = self.config.name,
-            id = format!("{id:x}"),
-            "ready to serve client requests"
-        );
         let outcome = loop {
             tokio::select! {
                 biased;
@@ -339,7 +383,7 @@ impl Member {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         // Nobody listens to the heartbeats of a member that no other can reach: it takes its time, and the
         // processor rests.
-        let pace = if self.config.peer_listen.is_none() {
+        let pace = if self.config.all_peer_listeners().is_empty() {
             ALONE_PACE
         } else {
             1
@@ -414,18 +458,24 @@ impl Member {
 
     fn serve_clients(
         &self,
-        listener: Box<dyn Listener>,
+        (clients, listener): (ClientListener, Box<dyn Listener>),
         shared: Shared,
         changes: Changes,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), MemberError>> + Send + 'static {
         // Between the two limits the client gets etcd's own error, above it gRPC's.
         let limit = self.config.max_request_bytes + (512 << 10);
-        let tls = self.config.client_tls.clone();
+        let security = match (clients.security, &self.config.client_tls) {
+            (ListenerSecurity::Plain, _) | (_, None) => Security::Plain,
+            (ListenerSecurity::Tls, Some(tls)) => Security::Tls(tls.clone()),
+            (ListenerSecurity::Either, Some(tls)) => Security::Either(tls.clone()),
+        };
+        let limits = self.config.client_limits;
         let access = AccessControl {
             origins: self.config.cors.clone(),
             hosts: self.config.host_whitelist.clone(),
-            tls: tls.is_some(),
+            // Where both are served, the stricter rule holds for both.
+            tls: clients.security == ListenerSecurity::Tls,
         };
         let gateway = self
             .config
@@ -452,20 +502,26 @@ impl Member {
                 .with(ElectionServer::new(ElectionService::new(inner, cancel)))
                 .with_metrics(metrics)
                 .with_guard(guard)
-                .with_http(http);
-            grpc_server::serve(listener, tls, router, CLIENT_KEEPALIVE, stop).await;
+                .with_http(http)
+                .only(clients.serves);
+            grpc_server::serve(listener, security, router, limits, stop).await;
             Ok(())
         }
     }
 
     fn serve_peers(
         &self,
-        listener: Box<dyn Listener>,
+        (peers, listener): (PeerListener, Box<dyn Listener>),
         gate: Arc<RaftGate>,
         late: ForPeers,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<(), MemberError>> + Send + 'static {
-        let tls = self.config.peer_tls.as_ref().map(|tls| tls.server.clone());
+        let tls = self.config.peer_tls.as_ref().filter(|_| peers.tls);
+        let security = Security::from(tls.map(|tls| tls.server.clone()));
+        let limits = ConnectionLimits {
+            ping_interval: Some(PEER_KEEPALIVE),
+            ..ConnectionLimits::default()
+        };
         let raft = RaftService::new(
             gate,
             Arc::clone(self.store.engine()),
@@ -483,7 +539,7 @@ impl Member {
                 )
                 .with(late.leader)
                 .with(late.integrity);
-            grpc_server::serve(listener, tls, router, PEER_KEEPALIVE, stop).await;
+            grpc_server::serve(listener, security, router, limits, stop).await;
             Ok(())
         }
     }

@@ -80,7 +80,7 @@ impl Place {
                 myself.peer_urls, config.peer_advertise
             ));
         }
-        if config.initial_cluster.len() > 1 && config.peer_listen.is_none() {
+        if config.initial_cluster.len() > 1 && config.all_peer_listeners().is_empty() {
             return refuse("a cluster of several members needs a peer listener".to_owned());
         }
         Ok(Self {
