@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "kvstore-server",
         ],
     ),
+    ("kvstore-cli", &["support", "kvstore-storage", "kvstore-server"]),
     ("apiserver-core", &["kubeschema"]),
     (
         "apiserver-server",
