@@ -6,7 +6,6 @@ use crate::overlay::Overlay;
 use crate::read::{Read as _, ReadError, Space};
 use crate::{count, lease, meta};
 use bytes::Bytes;
-use prost::Message as _;
 use proto::mvccpb::{Event, KeyValue, event::EventType};
 
 /// All writes of one command; they share the revision after the current one.
@@ -59,8 +58,8 @@ impl<'a, 'b> Mutation<'a, 'b> {
             value,
             lease,
         };
-        self.record(Kind::Put, &kv);
-        self.state.put(Space::Live, key.clone(), kv.encode_to_vec());
+        let record = self.record(Kind::Put, &kv);
+        self.state.put(Space::Live, key.clone(), record);
         match &previous {
             None => count::add(self.state, &key)?,
             Some(previous) if previous.lease != lease => lease::detach(self.state, previous.lease, &key),
@@ -114,18 +113,21 @@ impl<'a, 'b> Mutation<'a, 'b> {
         Ok(found)
     }
 
-    /// Adds the next event of this revision to both orders of history.
-    fn record(&mut self, kind: Kind, kv: &KeyValue) {
+    /// Adds the next event of this revision to both orders of history; gives the encoded `kv`.
+    fn record(&mut self, kind: Kind, kv: &KeyValue) -> Bytes {
         // One command is bounded by the request size: far fewer than 2^32 events.
         let sub = u32::try_from(self.events.len()).unwrap_or(u32::MAX);
         let revision = kv.mod_revision;
         let at = encoding::history_key(Position { revision, sub });
-        self.state
-            .put(Space::History, at, encoding::history_value(kind, kv));
+        let value = encoding::history_value(kind, kv);
+        // The kind's byte stands before it.
+        let record = value.slice(1..);
+        self.state.put(Space::History, at, value);
         self.state.put(
             Space::Keys,
             encoding::version_key(&kv.key, revision),
             encoding::version_value(kind, sub),
         );
+        record
     }
 }

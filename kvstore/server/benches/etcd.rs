@@ -24,6 +24,10 @@ use contender::{Contender, Kind};
 use load::Measured;
 use works::{WORKS, Work};
 
+/// As in the product's binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Options {
     members: usize,
     only: Vec<String>,

@@ -208,6 +208,12 @@ impl MemberConfig {
         short.chain(self.peer_listeners.iter().cloned()).collect()
     }
 
+    /// How long after a quorum's answer the leader may read without asking again. Members don't elect another
+    /// within `election_max` of the leader's sign of life; half of that leaves room for clocks of unequal pace.
+    pub fn read_lease(&self) -> Duration {
+        self.election_max / 2
+    }
+
     /// How long a request may take before its client is told that it timed out (etcd: 5 s and two
     /// election timeouts).
     pub fn request_timeout(&self) -> Duration {

@@ -15,7 +15,8 @@ use kvstore_core::{Command, Response};
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
-use openraft::{RaftMetrics, ReadPolicy, ServerState};
+use openraft::raft::linearizable_read::LinearizerOption;
+use openraft::{RaftMetrics, ServerState};
 use prost::Message as _;
 use proto::etcdserverpb::ResponseHeader;
 use proto::raftpb;
@@ -60,6 +61,7 @@ pub struct Consensus {
     random: Random,
     timeout: Duration,
     pub sabotage: Sabotage,
+    lease: Duration,
 }
 
 impl Consensus {
@@ -69,7 +71,7 @@ impl Consensus {
         peers: Peers,
         store: Arc<Store>,
         random: Random,
-        timeout: Duration,
+        (timeout, lease): (Duration, Duration),
     ) -> Self {
         Self {
             id,
@@ -81,6 +83,7 @@ impl Consensus {
             random,
             timeout,
             sabotage: Sabotage::NONE,
+            lease,
         }
     }
 
@@ -367,7 +370,10 @@ impl Consensus {
         if self.sabotage.is("unchecked-lease-read") && self.view().is_leader {
             return Ok(self.store.applied.get());
         }
-        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        // While a quorum has answered not long ago nobody else can have been elected: no need to ask again.
+        // Otherwise the next answer of a quorum is waited for (ReadIndex).
+        let option = LinearizerOption::new(Some(self.lease), true);
+        let linearizer = self.raft.get_read_linearizer(option);
         match self.seeded(linearizer).await {
             Ok(linearizer) => {
                 let index = linearizer.read_log_id().index();

@@ -59,6 +59,12 @@ const ALONE_PACE: u32 = 5;
 /// How often members ping each other's idle connections.
 const PEER_KEEPALIVE: Duration = Duration::from_secs(2);
 
+/// How many threads serve a member that has a process of its own: half of the processors. The log's sync and
+/// RocksDB have theirs, and a second thread that only passes work to and fro costs more than it carries.
+pub fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| (processors.get() / 2).max(1))
+}
+
 /// Why a member could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum MemberError {
@@ -193,7 +199,7 @@ impl Member {
             peers,
             Arc::clone(&self.store),
             self.env.random.fork(),
-            self.config.request_timeout(),
+            (self.config.request_timeout(), self.config.read_lease()),
         )
         .with_sabotage(self.env.sabotage);
         let shared = Shared::new(

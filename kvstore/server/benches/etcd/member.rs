@@ -1,6 +1,6 @@
 //! A member of ours as a process.
 
-use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig};
+use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig, worker_threads};
 use kvstore_storage::RocksOptions;
 use support::{Env, telemetry};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub fn run() {
         ..MemberConfig::single(name, data, client)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
         .enable_all()
         .build()
         .unwrap();
