@@ -5,6 +5,7 @@ mod cluster;
 pub use cluster::{Progress, Standing};
 
 use crate::forwarder::{Forwarder, Target};
+use crate::local_proposals::{Elsewhere, LocalProposals, leader_of};
 use crate::peers::Peers;
 use crate::raft::{CommandBytes, PeerNode, Raft, Runtime, TypeConfig};
 use crate::status;
@@ -14,7 +15,7 @@ use futures::StreamExt as _;
 use kvstore_core::{Command, Response};
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
-use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::raft::linearizable_read::LinearizerOption;
 use openraft::{RaftMetrics, ServerState};
 use prost::Message as _;
@@ -42,13 +43,6 @@ pub struct LeaderView {
     pub committed_index: u64,
 }
 
-/// Why a request could not be served here.
-enum Elsewhere {
-    /// By this member, if known. Nothing was done.
-    Leader(Option<(u64, PeerNode)>),
-    Failed(Status),
-}
-
 /// A handle on raft; cheap to clone.
 #[derive(Clone)]
 pub struct Consensus {
@@ -57,6 +51,7 @@ pub struct Consensus {
     raft: Raft,
     peers: Peers,
     forwarder: Forwarder,
+    proposals: LocalProposals,
     store: Arc<Store>,
     random: Random,
     timeout: Duration,
@@ -77,6 +72,7 @@ impl Consensus {
             id,
             cluster_id,
             forwarder: Forwarder::new(raft.clone(), peers.clone(), Arc::clone(&store)),
+            proposals: LocalProposals::start(raft.clone(), random.fork()),
             raft,
             peers,
             store,
@@ -287,19 +283,7 @@ impl Consensus {
     }
 
     async fn propose_here(&self, bytes: Bytes) -> Result<(Reply, u64), Elsewhere> {
-        let write = self.raft.client_write(CommandBytes(bytes));
-        match self.seeded(write).await {
-            Ok(done) => Ok((done.data, done.log_id.index)),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
-                Err(Elsewhere::Leader(leader_of(forward)))
-            }
-            // It may still be committed by the next leader: not to be repeated.
-            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
-                Err(Elsewhere::Failed(status::leader_changed()))
-            }
-            Err(RaftError::APIError(error)) => Err(Elsewhere::Failed(Status::internal(error.to_string()))),
-            Err(RaftError::Fatal(_)) => Err(Elsewhere::Failed(status::stopped())),
-        }
+        self.proposals.propose(bytes).await
     }
 
     /// Proposes through the leader. `None`: it isn't the leader, and nothing was done.
@@ -445,10 +429,6 @@ impl Consensus {
 
 pub type IntegrityClient = raftpb::integrity_client::IntegrityClient<tonic::transport::Channel>;
 pub type LeaderClient = raftpb::leader_client::LeaderClient<tonic::transport::Channel>;
-
-fn leader_of(forward: ForwardToLeader<TypeConfig>) -> Option<(u64, PeerNode)> {
-    Some((forward.leader_id?, forward.leader_node.unwrap_or_default()))
-}
 
 /// The answer to a command without one of its own.
 pub fn done(reply: Reply) -> Result<Response, Status> {

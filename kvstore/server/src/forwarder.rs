@@ -1,9 +1,9 @@
 //! Proposals on their way to the leader, many in one message.
 //!
-//! While a few messages are under way, whatever comes meanwhile waits and shares the next: a busy follower sends
-//! a message for many clients, an idle one sends at once. Each member that leads or has led has a queue of its
-//! own, so that nothing waits behind one that doesn't answer any more.
+//! Each member that leads or has led has a queue of its own, so that nothing waits behind one that doesn't answer
+//! any more.
 
+use crate::batches;
 use crate::peers::Peers;
 use crate::raft::Raft;
 use crate::status;
@@ -14,17 +14,11 @@ use proto::raftpb::{ProposeManyRequest, ProposeResponse};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Status};
 
 /// Proposals that wait for a message; more are refused, as for a leader that can't keep up.
 const QUEUE: usize = 16 * 1024;
-/// Messages under way. One would leave the leader idle while its answer travels.
-const IN_FLIGHT: usize = 4;
-/// Proposals of one message, and the bytes after which no further one is added.
-const MESSAGE_COMMANDS: usize = 512;
-const MESSAGE_BYTES: usize = 4 << 20;
-
 /// A leader that has given its place away still answers what it has written; after this it's not waited for.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
@@ -89,27 +83,17 @@ struct Line {
 }
 
 impl Line {
-    async fn run(self, target: Target, mut proposals: mpsc::Receiver<Proposal>) {
-        let places = Arc::new(Semaphore::new(IN_FLIGHT));
-        while let Some(first) = proposals.recv().await {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
-            let mut bytes = first.command.len();
-            let mut batch = vec![first];
-            while batch.len() < MESSAGE_COMMANDS
-                && bytes < MESSAGE_BYTES
-                && let Ok(next) = proposals.try_recv()
-            {
-                bytes += next.command.len();
-                batch.push(next);
-            }
-            let (line, target) = (self.clone(), target.clone());
-            tokio::spawn(async move {
-                line.deliver(&target, batch).await;
-                drop(place);
-            });
-        }
+    async fn run(self, target: Target, proposals: mpsc::Receiver<Proposal>) {
+        let line = Arc::new((self, target));
+        batches::run(
+            proposals,
+            |proposal| proposal.command.len(),
+            |batch| {
+                let line = Arc::clone(&line);
+                async move { line.0.deliver(&line.1, batch).await }
+            },
+        )
+        .await;
     }
 
     async fn deliver(&self, target: &Target, batch: Vec<Proposal>) {
