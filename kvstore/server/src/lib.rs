@@ -54,6 +54,6 @@ pub use config::{
     InitialState, ListenerSecurity, MemberConfig, MetricsListener, PeerListener, PeerTls, Serves,
 };
 pub use identity::{cluster_id, member_id};
+pub use member::{Member, MemberError, worker_threads};
 pub use restored::{FoundError, Founded, found_restored_cluster};
 pub use services::ETCD_VERSION;
-pub use member::{Member, MemberError, worker_threads};

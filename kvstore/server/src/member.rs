@@ -533,6 +533,7 @@ impl Member {
             Arc::clone(self.store.engine()),
             self.env.random.fork(),
             Arc::clone(&self.store.metrics),
+            stop.clone(),
         );
         let membership = MembershipService::new(Arc::clone(&self.desk));
         async move {

@@ -1,6 +1,7 @@
 //! openraft, kept behind our own log records and messages: its types go no further than this module and
 //! [`crate::consensus`].
 
+mod append_stream;
 mod convert;
 mod log_cache;
 mod log_store;

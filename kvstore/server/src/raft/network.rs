@@ -1,12 +1,14 @@
 //! openraft's network: our raft service on the other members.
 
+use super::append_stream::{self, Opened};
 use super::convert::{entry_out, log_id_in, log_id_out, vote_in, vote_out};
 use super::snapshot_sender::snapshot_chunks;
 use super::state_machine::SnapshotData;
 use super::types::{PeerNode, TypeConfig};
 use crate::metrics::Metrics;
 use crate::peers::Peers;
-use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream};
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -28,7 +30,7 @@ use tonic::{Code, Response, Status};
 /// or two.
 const RETRY: Duration = Duration::from_millis(100);
 /// A follower's disk may be slower than a heartbeat: an append with entries waits this long.
-const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection that has answered nothing for this long is given up: one that lost a segment never
 /// recovers, and a slow answer is no reason to shake hands again.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -92,7 +94,7 @@ pub struct Connection {
 
 impl Connection {
     /// Moves on to where the member is now, if that has changed.
-    fn client(&mut self) -> RaftClient<Channel> {
+    pub(super) fn client(&mut self) -> RaftClient<Channel> {
         let address = self.peers.address(self.target);
         if address != self.address {
             self.client = self.peers.raft(&address);
@@ -103,7 +105,7 @@ impl Connection {
     }
 
     /// Bounds a call and tells openraft's kinds of failure apart.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &mut self,
         action: RPCTypes,
         timeout: Duration,
@@ -119,20 +121,44 @@ impl Connection {
                 Err(Unreachable::new(&status).into())
             }
             Ok(Err(status)) => Err(NetworkError::new(&status).into()),
-            Err(_) => {
-                if self.answered.elapsed() > SILENCE {
-                    self.client = self.peers.raft(&self.address);
-                    self.answered = Instant::now();
-                }
-                Err(Timeout {
-                    action,
-                    id: self.id,
-                    target: self.target,
-                    timeout,
-                }
-                .into())
-            }
+            Err(_) => Err(self.timed_out(action, timeout)),
         }
+    }
+
+    /// Nothing was answered within `timeout`.
+    pub(super) fn timed_out(&mut self, action: RPCTypes, timeout: Duration) -> RPCError<TypeConfig> {
+        if self.answered.elapsed() > SILENCE {
+            self.client = self.peers.raft(&self.address);
+            self.answered = Instant::now();
+        }
+        Timeout {
+            action,
+            id: self.id,
+            target: self.target,
+            timeout,
+        }
+        .into()
+    }
+
+    pub(super) fn append_out(&self, request: &AppendEntriesRequest<TypeConfig>) -> raftpb::AppendRequest {
+        raftpb::AppendRequest {
+            vote: Some(vote_out(&request.vote)),
+            previous: request.prev_log_id.as_ref().map(log_id_out),
+            entries: request.entries.iter().map(entry_out).collect(),
+            committed: request.leader_commit.as_ref().map(log_id_out),
+            to: Some(self.to),
+        }
+    }
+
+    /// An append of the stream goes out.
+    pub(super) fn sends(&self, message: &raftpb::AppendRequest) {
+        let peer = self.metrics.peers.of(self.target);
+        peer.sent_bytes.inc_by(message.encoded_len() as u64);
+    }
+
+    /// Something was answered.
+    pub(super) fn heard(&mut self) {
+        self.answered = Instant::now();
     }
 
     async fn ask_vote(
@@ -164,6 +190,21 @@ impl Connection {
     }
 }
 
+pub(super) fn append_in(
+    answer: raftpb::AppendResponse,
+) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+    use raftpb::append_response::Result as Answer;
+    Ok(match answer.result {
+        Some(Answer::Success(_)) => AppendEntriesResponse::Success,
+        Some(Answer::Partial(partial)) => {
+            AppendEntriesResponse::PartialSuccess(partial.matching.map(log_id_in))
+        }
+        Some(Answer::Conflict(_)) => AppendEntriesResponse::Conflict,
+        Some(Answer::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote_in(Some(vote))),
+        None => return Err(NetworkError::new(&Status::internal("append answer without a result")).into()),
+    })
+}
+
 impl RaftNetworkV2<TypeConfig> for Connection {
     type SnapshotData = SnapshotData;
 
@@ -172,19 +213,12 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        use raftpb::append_response::Result as Answer;
         let timeout = if request.entries.is_empty() {
             option.soft_ttl()
         } else {
             APPEND_TIMEOUT
         };
-        let message = raftpb::AppendRequest {
-            vote: Some(vote_out(&request.vote)),
-            previous: request.prev_log_id.as_ref().map(log_id_out),
-            entries: request.entries.iter().map(entry_out).collect(),
-            committed: request.leader_commit.as_ref().map(log_id_out),
-            to: Some(self.to),
-        };
+        let message = self.append_out(&request);
         let metrics = Arc::clone(&self.metrics);
         let peer = metrics.peers.of(self.target);
         peer.sent_bytes.inc_by(message.encoded_len() as u64);
@@ -200,18 +234,14 @@ impl RaftNetworkV2<TypeConfig> for Connection {
                 metrics.state.heartbeats_failed.inc_by(u64::from(heartbeat));
             }
         }
-        let answer = answered?;
-        Ok(match answer.result {
-            Some(Answer::Success(_)) => AppendEntriesResponse::Success,
-            Some(Answer::Partial(partial)) => {
-                AppendEntriesResponse::PartialSuccess(partial.matching.map(log_id_in))
-            }
-            Some(Answer::Conflict(_)) => AppendEntriesResponse::Conflict,
-            Some(Answer::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote_in(Some(vote))),
-            None => {
-                return Err(NetworkError::new(&Status::internal("append answer without a result")).into());
-            }
-        })
+        append_in(answered?)
+    }
+
+    fn stream_append<'s, S>(&'s mut self, input: S, _option: RPCOption) -> BoxFuture<'s, Opened<'s>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
+    {
+        append_stream::open(self, input).boxed()
     }
 
     async fn vote(

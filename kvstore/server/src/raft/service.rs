@@ -5,11 +5,14 @@ use super::snapshot_receiver::{ReceivedSnapshot, SnapshotReceiver};
 use super::state_machine::SnapshotData;
 use super::types::{Raft, Runtime, TypeConfig};
 use crate::metrics::Metrics;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _};
 use kvstore_storage::{Engine, check_state_format};
 use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::async_runtime::WatchReceiver as _;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderRequest, VoteRequest, VoteResponse,
 };
 use prost::Message as _;
 use proto::raftpb::raft_server;
@@ -18,6 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use support::Random;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Lets raft messages in once the member knows who it is, and only those meant for it.
@@ -72,15 +76,24 @@ pub struct RaftService {
     snapshots: SnapshotReceiver,
     random: Random,
     metrics: Arc<Metrics>,
+    stop: CancellationToken,
 }
 
 impl RaftService {
-    pub fn new(gate: Arc<RaftGate>, engine: Arc<dyn Engine>, random: Random, metrics: Arc<Metrics>) -> Self {
+    /// `stop` ends the streams.
+    pub fn new(
+        gate: Arc<RaftGate>,
+        engine: Arc<dyn Engine>,
+        random: Random,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             gate,
             snapshots: SnapshotReceiver::new(engine),
             random,
             metrics,
+            stop,
         }
     }
 
@@ -110,6 +123,30 @@ fn vote_response(answer: &VoteResponse<TypeConfig>) -> Response<raftpb::VoteResp
     })
 }
 
+fn append_in(metrics: &Metrics, message: raftpb::AppendRequest) -> AppendEntriesRequest<TypeConfig> {
+    if let Some(leader) = message.vote.as_ref().and_then(|vote| vote.leader.as_ref()) {
+        let peer = metrics.peers.of(leader.node);
+        peer.received_bytes.inc_by(message.encoded_len() as u64);
+    }
+    AppendEntriesRequest {
+        vote: vote_in(message.vote),
+        prev_log_id: message.previous.map(log_id_in),
+        entries: message.entries.into_iter().map(entry_in).collect(),
+        leader_commit: message.committed.map(log_id_in),
+    }
+}
+
+fn stream_append_out(answer: StreamAppendResult<TypeConfig>) -> raftpb::AppendResponse {
+    let result = match answer {
+        Ok(matching) => append_response::Result::Partial(raftpb::Partial {
+            matching: matching.as_ref().map(log_id_out),
+        }),
+        Err(StreamAppendError::Conflict(_)) => append_response::Result::Conflict(raftpb::Blank {}),
+        Err(StreamAppendError::HigherVote(vote)) => append_response::Result::HigherVote(vote_out(&vote)),
+    };
+    raftpb::AppendResponse { result: Some(result) }
+}
+
 #[tonic::async_trait]
 impl raft_server::Raft for RaftService {
     async fn append(
@@ -118,16 +155,7 @@ impl raft_server::Raft for RaftService {
     ) -> Result<Response<raftpb::AppendResponse>, Status> {
         let message = request.into_inner();
         let raft = self.gate.raft(message.to)?;
-        if let Some(leader) = message.vote.as_ref().and_then(|vote| vote.leader.as_ref()) {
-            let peer = self.metrics.peers.of(leader.node);
-            peer.received_bytes.inc_by(message.encoded_len() as u64);
-        }
-        let request = AppendEntriesRequest {
-            vote: vote_in(message.vote),
-            prev_log_id: message.previous.map(log_id_in),
-            entries: message.entries.into_iter().map(entry_in).collect(),
-            leader_commit: message.committed.map(log_id_in),
-        };
+        let request = append_in(&self.metrics, message);
         let answer = self.seeded(raft.append_entries(request)).await.map_err(fatal)?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             self.gate.hear();
@@ -143,6 +171,46 @@ impl raft_server::Raft for RaftService {
             AppendEntriesResponse::HigherVote(vote) => append_response::Result::HigherVote(vote_out(&vote)),
         };
         Ok(Response::new(raftpb::AppendResponse { result: Some(result) }))
+    }
+
+    type AppendStreamStream = BoxStream<'static, Result<raftpb::AppendResponse, Status>>;
+
+    async fn append_stream(
+        &self,
+        request: Request<Streaming<raftpb::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStreamStream>, Status> {
+        let (stop, metrics) = (self.stop.clone(), Arc::clone(&self.metrics));
+        let (gate, hearer) = (Arc::clone(&self.gate), Arc::clone(&self.gate));
+        // An error is the end: the leader has gone away, or opens another stream.
+        let mut messages = request
+            .into_inner()
+            .take_while(|message| std::future::ready(message.is_ok()))
+            .filter_map(|message| std::future::ready(message.ok()))
+            .boxed();
+        // Who is meant is said in the first message, which the leader sends when it has been let in.
+        let answers = async move {
+            let Some(first) = messages.next().await else {
+                return Ok(futures::stream::empty().boxed());
+            };
+            let raft = gate.raft(first.to)?.clone();
+            let requests = futures::stream::iter([first])
+                .chain(messages)
+                .map(move |message| append_in(&metrics, message));
+            Ok::<_, Status>(raft.stream_append(requests).map_err(fatal).boxed())
+        };
+        // openraft draws its seeds from the task it is called in.
+        let answers = Runtime::scope(self.random.u64(), answers)
+            .try_flatten_stream()
+            .map_ok(move |answer| {
+                if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
+                    hearer.hear();
+                }
+                stream_append_out(answer)
+            })
+            // Else it would hold up the end of a member that is told to stop.
+            .take_until(stop.cancelled_owned())
+            .boxed();
+        Ok(Response::new(answers))
     }
 
     async fn vote(
