@@ -53,6 +53,13 @@ impl AlarmBoard {
         self.any(|raised| stops_member(raised, member))
     }
 
+    /// Returns when `member` must not serve any more.
+    pub async fn stopped(&self, member: u64) {
+        let mut changes = self.changes();
+        // An error would say that this board is gone, which it can't be.
+        let _ = changes.wait_for(|raised| stops_member(raised, member)).await;
+    }
+
     fn any(&self, test: impl FnOnce(&[AlarmMember]) -> bool) -> bool {
         self.any.load(Ordering::Acquire) && test(&self.raised.borrow())
     }

@@ -42,6 +42,7 @@ async fn step(store: &Arc<Store>, events: usize) -> Result<bool, StorageError> {
             let store = Arc::clone(store);
             match tokio::task::spawn_blocking(move || take(&store, events)).await {
                 Ok(outcome) => outcome,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The runtime is ending.
                 Err(_) => Ok(true),
             }

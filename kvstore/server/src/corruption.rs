@@ -36,6 +36,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 const ANSWER: Duration = Duration::from_secs(2);
 /// A member that can't be reached so many times in a row is left out.
 const FAILURES: u32 = 10;
+/// A member that is still hashing after this is left out. Terabytes take longer, and are nobody's store.
+const PATIENCE: Duration = Duration::from_secs(3600);
 /// A check rests so many times as long as it took.
 const REST: u32 = 10;
 /// Without a majority, and with members that don't answer, so many checks in a row have to say the same.
@@ -148,7 +150,8 @@ impl Checker {
     /// The hash of a member at the checkpoint; `None` when it has none, or doesn't answer.
     async fn hash_of(&self, id: u64, index: u64) -> Option<u32> {
         let mut failures = 0;
-        while failures < FAILURES && self.consensus.view().is_leader {
+        let began = Instant::now();
+        while failures < FAILURES && began.elapsed() < PATIENCE && self.consensus.view().is_leader {
             let answer = if id == self.consensus.id {
                 Some(self.store.checkpoints.look(index, self.store.applied.get()))
             } else {

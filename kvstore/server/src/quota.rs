@@ -25,6 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// There is room again when this part of the quota is free: else the next put would raise the alarm again.
 const FREE_PART: u64 = 16;
 
+/// Takes the mark back even when the client that set it goes away meanwhile.
+struct Raising<'a>(&'a AtomicBool);
+
+impl Drop for Raising<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// A member's quota.
 #[derive(Clone)]
 pub struct Quota {
@@ -63,9 +72,8 @@ impl Quota {
         }
         // One proposal for all who are refused meanwhile.
         if !fits && !self.store.alarms.is_full() && !self.raising.swap(true, Ordering::AcqRel) {
-            let raised = self.propose(self.alarm(), AlarmAction::Activate).await;
-            self.raising.store(false, Ordering::Release);
-            raised?;
+            let _until_done = Raising(&self.raising);
+            self.propose(self.alarm(), AlarmAction::Activate).await?;
             tracing::warn!(
                 in_use = self.store.upkeep.in_use(),
                 quota = self.limit,

@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, Ready, ready};
 use http::Request as HttpRequest;
 use proto::etcdserverpb::WatchRequest;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
@@ -86,11 +87,17 @@ fn start(
         leader_patience: requires_leader(&request).then_some(shared.election * 3),
     };
     let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::spawn(serve(
-        options,
-        request.into_inner(),
-        sender,
-        shared.cancel.clone(),
-    ));
+    let (store, id) = (Arc::clone(&shared.store), shared.consensus.id);
+    let stop = shared.cancel.child_token();
+    tokio::spawn(async move {
+        let mut serving = pin!(serve(options, request.into_inner(), sender, stop.clone()));
+        tokio::select! {
+            biased;
+            () = &mut serving => return,
+            // The client goes on at a member that holds what it should.
+            () = store.alarms.stopped(id) => stop.cancel(),
+        }
+        serving.await;
+    });
     Ok(Response::new(ReceiverStream::new(receiver)))
 }

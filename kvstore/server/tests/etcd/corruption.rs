@@ -7,8 +7,14 @@ use kvstore_server::{ClusterPeer, CorruptCheck, DataDir, MemberConfig, member_id
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType, RangeRequest, StatusRequest};
+use proto::etcdserverpb::watch_client::WatchClient;
+use proto::etcdserverpb::watch_request::RequestUnion;
+use proto::etcdserverpb::{
+    AlarmMember, AlarmRequest, AlarmType, RangeRequest, StatusRequest, WatchCreateRequest, WatchRequest,
+    WatchResponse,
+};
 use std::time::{Duration, Instant};
+use tokio_stream::StreamExt as _;
 
 const CORRUPT: &str = "etcdserver: corrupt cluster";
 
@@ -119,12 +125,31 @@ impl Cluster {
         answer
     }
 
+    async fn watch(&self, member: usize) -> tonic::Streaming<WatchResponse> {
+        let create = WatchCreateRequest {
+            key: "tick".into(),
+            ..WatchCreateRequest::default()
+        };
+        let request = WatchRequest {
+            request_union: Some(RequestUnion::CreateRequest(create)),
+        };
+        // The client's side stays open.
+        let requests = tokio_stream::iter([request]).chain(tokio_stream::pending());
+        let mut client = WatchClient::new(channel(self.address(member)));
+        client.watch(requests).await.unwrap().into_inner()
+    }
+
     /// Damages what `victim` holds, waits for the verdict, and checks who serves after it.
     async fn find(&self, victim: usize) {
+        let mut watching = self.watch(victim).await;
         // The last byte of the value: the record can still be read.
         let damage = |record: &mut Vec<u8>| *record.last_mut().unwrap() ^= 1;
         assert!(self.disks[victim].corrupt(Space::Live, b"cold", damage));
         self.named(victim).await;
+        let ended = async { while let Ok(Some(_)) = watching.message().await {} };
+        tokio::time::timeout(PATIENCE, ended)
+            .await
+            .expect("its watches end");
         for member in 0..3 {
             let serializable = RangeRequest {
                 key: "key".into(),
