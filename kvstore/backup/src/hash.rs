@@ -9,6 +9,9 @@ use prost::Message as _;
 use proto::mvccpb::KeyValue;
 use std::collections::BTreeMap;
 
+/// Is shown a revision, its key and its value as they stand in the file.
+type Visit<'a> = dyn FnMut(RevisionKey, &[u8], &[u8]) -> Result<(), StatusError> + 'a;
+
 /// CRC-32C of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryHash {
@@ -46,7 +49,7 @@ pub fn hash_history<S: Source>(
         }
     }
     let history = history.ok_or(HashHistoryError::NoHistory)?;
-    let each = |visit: &mut dyn FnMut(RevisionKey, &[u8], &[u8]) -> Result<(), StatusError>| {
+    let each = |visit: &mut Visit<'_>| {
         let mut entries = database.entries(history);
         while let Some((key, value)) = entries.next()? {
             let at = RevisionKey::parse(key).ok_or_else(|| StatusError::Revision(key.to_vec()))?;

@@ -269,6 +269,9 @@ impl Page {
     }
 }
 
+/// Key and value, as long as their page.
+pub type Item<'a> = (&'a [u8], &'a [u8]);
+
 /// Walks the entries of one bucket.
 pub struct Entries<'a, S> {
     database: &'a Database<S>,
@@ -298,7 +301,7 @@ impl<'a, S: Source> Entries<'a, S> {
     /// # Errors
     /// When the file can't be read or is damaged.
     #[allow(clippy::should_implement_trait, reason = "an entry borrows from its page")]
-    pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, FormatError> {
+    pub fn next(&mut self) -> Result<Option<Item<'_>>, FormatError> {
         if !self.settle()? {
             return Ok(None);
         }
