@@ -1,6 +1,6 @@
 //! Watching: one hub a member, one task a client stream.
 
-mod event;
+pub(crate) mod event;
 mod hub;
 mod stream;
 

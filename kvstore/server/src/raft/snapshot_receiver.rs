@@ -25,6 +25,16 @@ pub struct ReceivedState {
 }
 
 impl ReceivedState {
+    /// One that came in some other way.
+    #[cfg(test)]
+    pub fn of(staged: StagedState) -> Self {
+        let stage = Arc::new(tokio::sync::Mutex::new(()));
+        Self {
+            staged,
+            stage: stage.try_lock_owned().expect("nobody else knows of it"),
+        }
+    }
+
     /// Makes it the state.
     ///
     /// # Errors

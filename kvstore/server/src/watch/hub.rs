@@ -310,14 +310,15 @@ impl WatchHub {
         }
     }
 
-    /// Adds a watcher that wants every event from `start_revision` on; 0: every one after `now`.
-    pub fn watch(&self, stream: u64, watch_id: i64, interest: Interest, (start_revision, now): (i64, i64)) {
+    /// Adds a watcher that wants every event from `start_revision` on; 0: every one after now. Gives the
+    /// revision published by now.
+    pub fn watch(&self, stream: u64, watch_id: i64, interest: Interest, start_revision: i64) -> i64 {
+        let mut state = self.lock();
         let first = if start_revision == 0 {
-            now + 1
+            state.revision + 1
         } else {
             start_revision
         };
-        let mut state = self.lock();
         let place = if first > state.revision || self.sabotage.is("watch-gap-at-resumption") {
             Place::Synced
         } else {
@@ -343,6 +344,7 @@ impl WatchHub {
                 stream.behind.notify_one();
             }
         }
+        state.revision
     }
 
     /// Takes a watcher out; says whether there was one.
@@ -463,8 +465,8 @@ impl WatchHub {
         }
     }
 
-    /// Puts a progress notice of one watcher, or of all (`None`), into the stream's queue: if they are
-    /// synced and have reached the revision they started at. Otherwise nothing happens, as in etcd
+    /// Puts a progress notice of one watcher, or of all (`None`), into the stream's queue: if there are any, all
+    /// are synced and have reached the revision they started at. Otherwise nothing happens, as in etcd
     /// (`server/storage/mvcc/watchable_store.go`, `progressIfSync`).
     pub fn progress(&self, stream: u64, watch_id: Option<i64>) {
         let mut state = self.lock();
@@ -480,7 +482,7 @@ impl WatchHub {
         };
         let ready = match watch_id {
             Some(id) => stream.watchers.get(&id).is_some_and(ready),
-            None => stream.watchers.values().all(ready),
+            None => !stream.watchers.is_empty() && stream.watchers.values().all(ready),
         };
         if ready {
             let notice = Message::Progress {
@@ -499,5 +501,7 @@ impl WatchHub {
     }
 }
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;

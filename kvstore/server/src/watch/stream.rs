@@ -26,6 +26,8 @@ const PAGE: PageLimits = PageLimits {
     revisions: 1000,
     bytes: 1 << 20,
 };
+/// The id in notices that speak for all watchers of the stream, and in answers to watches that never were.
+const ALL: i64 = -1;
 /// Messages passed on before anything else is looked at.
 const AT_ONCE: usize = 64;
 /// How often a stream that requires a leader looks for one.
@@ -65,6 +67,8 @@ pub async fn serve(
         next_id: 0,
         last_caught_up: -1,
         delivered: 0,
+        busy: BTreeSet::new(),
+        behind: true,
         behind_queue: false,
     };
     // Gone or not, what remains to do is the same.
@@ -88,6 +92,10 @@ struct WatchStream {
     last_caught_up: i64,
     /// Messages of the queue that were passed on.
     delivered: u64,
+    /// Watchers that were given events since the last progress notice: they need none.
+    busy: BTreeSet<i64>,
+    /// Someone may be behind.
+    behind: bool,
     /// Someone is behind whose older events are still in the queue.
     behind_queue: bool,
 }
@@ -98,12 +106,9 @@ impl WatchStream {
         requests: &mut Streaming<WatchRequest>,
         cancel: &CancellationToken,
     ) -> Result<(), Gone> {
-        // Watchers that were given events since the last progress notice need none.
-        let mut busy = BTreeSet::new();
         let mut progress_at = self.next_progress();
         let mut leader_seen = Instant::now();
         let mut leader_check = Instant::now() + LEADER_CHECK;
-        let mut behind = true;
         let mut asking = true;
         loop {
             tokio::select! {
@@ -122,9 +127,6 @@ impl WatchStream {
                     Some(message) => {
                         let (mut message, mut passed) = (message, 0);
                         loop {
-                            if let Message::Events { watch_id, .. } = &message {
-                                busy.insert(*watch_id);
-                            }
                             self.deliver(message).await?;
                             self.delivered += 1;
                             passed += 1;
@@ -138,21 +140,21 @@ impl WatchStream {
                             }
                         }
                         // A busy queue must not starve the watchers that are behind.
-                        if behind || self.behind_queue {
-                            behind = self.catch_up().await?;
+                        if self.behind || self.behind_queue {
+                            self.behind = self.catch_up().await?;
                         }
                     }
                     None => return Ok(()),
                 },
-                () = std::future::ready(()), if behind => behind = self.catch_up().await?,
-                () = self.subscription.behind.notified() => behind = true,
+                () = std::future::ready(()), if self.behind => self.behind = self.catch_up().await?,
+                () = self.subscription.behind.notified() => self.behind = true,
                 () = tokio::time::sleep_until(progress_at) => {
                     for (id, known) in &self.watchers {
-                        if known.progress_notify && !busy.contains(id) {
+                        if known.progress_notify && !self.busy.contains(id) {
                             self.options.store.hub.progress(self.subscription.id, Some(*id));
                         }
                     }
-                    busy.clear();
+                    self.busy.clear();
                     progress_at = self.next_progress();
                 }
                 () = tokio::time::sleep_until(leader_check), if self.options.leader_patience.is_some() => {
@@ -176,43 +178,42 @@ impl WatchStream {
         match request.request_union {
             Some(RequestUnion::CreateRequest(create)) => self.create(create).await,
             Some(RequestUnion::CancelRequest(cancel)) => {
-                let known = self.watchers.remove(&cancel.watch_id).is_some();
-                if known
-                    && self
-                        .options
-                        .store
-                        .hub
-                        .unwatch(self.subscription.id, cancel.watch_id)
-                {
-                    self.drain_of(cancel.watch_id).await?;
-                    let revision = self.options.store.hub.revision();
-                    let response = WatchResponse {
-                        watch_id: cancel.watch_id,
-                        canceled: true,
-                        ..self.response(revision)
-                    };
-                    return self.send(response).await;
+                if self.watchers.remove(&cancel.watch_id).is_none() {
+                    return Ok(());
                 }
-                Ok(())
+                self.options
+                    .store
+                    .hub
+                    .unwatch(self.subscription.id, cancel.watch_id);
+                self.drain().await?;
+                let revision = self.options.store.hub.revision();
+                let response = WatchResponse {
+                    watch_id: cancel.watch_id,
+                    canceled: true,
+                    ..self.response(revision)
+                };
+                self.send(response).await
             }
             Some(RequestUnion::ProgressRequest(_)) => {
                 self.options.store.hub.progress(self.subscription.id, None);
-                Ok(())
+                // The notice speaks for the watchers of now: it must be out before there is another one.
+                self.drain().await
             }
             None => Ok(()),
         }
     }
 
-    /// Sends what is queued, except for a watcher that is no more.
-    async fn drain_of(&mut self, gone: i64) -> Result<(), Gone> {
-        while let Ok(message) = self.subscription.queue.try_recv() {
-            match &message {
-                Message::Events { watch_id, .. } | Message::Progress { watch_id, .. }
-                    if *watch_id == gone => {}
-                _ => self.deliver(message).await?,
-            }
+    /// Sends what is queued by now; what is for a watcher that is no more goes nowhere.
+    async fn drain(&mut self) -> Result<(), Gone> {
+        for _ in 0..self.subscription.queue.len() {
+            let Ok(message) = self.subscription.queue.try_recv() else {
+                break;
+            };
+            self.deliver(message).await?;
             self.delivered += 1;
         }
+        // Who waited for the queue may be the next.
+        self.behind |= self.behind_queue;
         Ok(())
     }
 
@@ -226,13 +227,13 @@ impl WatchStream {
             create.key
         };
         let range = KeyRange::new(key, create.range_end);
+        if create.start_revision < 0 {
+            return self.refuse(revision, Refusal::Compacted.to_string()).await;
+        }
         if range.is_empty() {
             return self
                 .refuse(revision, "mvcc: watcher range is empty".to_owned())
                 .await;
-        }
-        if create.start_revision < 0 {
-            return self.refuse(revision, Refusal::Compacted.to_string()).await;
         }
         let watch_id = if create.watch_id == 0 {
             while self.watchers.contains_key(&self.next_id) {
@@ -246,14 +247,6 @@ impl WatchStream {
         } else {
             create.watch_id
         };
-        let response = WatchResponse {
-            watch_id,
-            created: true,
-            ..self.response(revision)
-        };
-        // Sent before the watcher exists, so before any of its events. What is published meanwhile is
-        // after `revision`, and the watcher begins there.
-        self.send(response).await?;
         self.watchers.insert(
             watch_id,
             Known {
@@ -267,12 +260,15 @@ impl WatchStream {
             no_deletes: filters.contains(&FilterType::Nodelete),
             previous: create.prev_kv && !self.options.consensus.sabotage.is("previous-value-missing"),
         };
-        let start = (create.start_revision, revision);
-        self.options
-            .store
-            .hub
-            .watch(self.subscription.id, watch_id, interest, start);
-        Ok(())
+        let hub = &self.options.store.hub;
+        let revision = hub.watch(self.subscription.id, watch_id, interest, create.start_revision);
+        // Its events come through this task, so after this.
+        let response = WatchResponse {
+            watch_id,
+            created: true,
+            ..self.response(revision)
+        };
+        self.send(response).await
     }
 
     /// A watch that never was: created and canceled in one message.
@@ -287,9 +283,12 @@ impl WatchStream {
         .await
     }
 
-    async fn deliver(&self, message: Message) -> Result<(), Gone> {
+    async fn deliver(&mut self, message: Message) -> Result<(), Gone> {
         match message {
             Message::Progress { watch_id, revision } => {
+                if watch_id != ALL && !self.watchers.contains_key(&watch_id) {
+                    return Ok(());
+                }
                 let response = WatchResponse {
                     watch_id,
                     ..self.response(revision)
@@ -304,7 +303,7 @@ impl WatchStream {
         }
     }
 
-    async fn send_events(&self, watch_id: i64, revision: i64, events: EncodedEvents) -> Result<(), Gone> {
+    async fn send_events(&mut self, watch_id: i64, revision: i64, events: EncodedEvents) -> Result<(), Gone> {
         let Some(known) = self.watchers.get(&watch_id) else {
             // Cancelled while this was queued.
             return Ok(());
@@ -315,6 +314,7 @@ impl WatchStream {
             .state
             .events_sent
             .inc_by(events.len() as u64);
+        self.busy.insert(watch_id);
         let mut parts = if known.fragment {
             events.parts(self.options.fragment_bytes)
         } else {
@@ -363,8 +363,7 @@ impl WatchStream {
             }
             Ok(Page::Compacted(compact_revision)) => {
                 self.options.store.hub.unwatch(self.subscription.id, watch_id);
-                self.watchers.remove(&watch_id);
-                // Header revision 0 and no reason, as etcd sends it.
+                // As in etcd, the id stays taken until its client cancels it. Header revision 0 and no reason, as etcd sends it.
                 let response = WatchResponse {
                     watch_id,
                     canceled: true,

@@ -14,13 +14,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-struct Watching {
+/// A client's watch stream.
+pub struct Watching {
     requests: mpsc::Sender<WatchRequest>,
     responses: Streaming<WatchResponse>,
 }
 
 impl Watching {
-    async fn open(address: &str) -> Self {
+    pub async fn open(address: &str) -> Self {
         let (requests, receiver) = mpsc::channel(16);
         let mut client = WatchClient::new(channel(address));
         let responses = client
@@ -31,19 +32,19 @@ impl Watching {
         Self { requests, responses }
     }
 
-    async fn ask(&self, request: RequestUnion) {
+    pub async fn ask(&self, request: RequestUnion) {
         let request = WatchRequest {
             request_union: Some(request),
         };
         self.requests.send(request).await.unwrap();
     }
 
-    async fn create(&mut self, create: WatchCreateRequest) -> WatchResponse {
+    pub async fn create(&mut self, create: WatchCreateRequest) -> WatchResponse {
         self.ask(RequestUnion::CreateRequest(create)).await;
         self.next().await
     }
 
-    async fn next(&mut self) -> WatchResponse {
+    pub async fn next(&mut self) -> WatchResponse {
         let next = tokio::time::timeout(Duration::from_secs(30), self.responses.message());
         next.await
             .expect("a response in time")
@@ -222,5 +223,118 @@ fn a_slow_watcher_loses_nothing_and_holds_up_nobody() {
         slow.ask(RequestUnion::ProgressRequest(WatchProgressRequest {}))
             .await;
         assert_eq!(slow.next().await.header.unwrap().revision, first + count - 1);
+    });
+}
+
+#[test]
+fn a_progress_notice_never_speaks_for_a_watcher_that_came_after_it() {
+    let node = single();
+    runtime().block_on(async {
+        let address = &node.address;
+        let first = put_soon(address, "a/1", "one").await;
+        for number in 0..20 {
+            put(address, "a/1", &number.to_string()).await.unwrap();
+        }
+        let mut watch = Watching::open(address).await;
+        watch.create(prefix(0)).await;
+        for late in 1..=20 {
+            // Both are there before the server looks at the first.
+            watch
+                .ask(RequestUnion::ProgressRequest(WatchProgressRequest {}))
+                .await;
+            watch.ask(RequestUnion::CreateRequest(prefix(first))).await;
+            let (mut created, mut told, mut events) = (false, false, 0);
+            while !(created && told && events == 21) {
+                let response = watch.next().await;
+                if response.watch_id == -1 {
+                    // The client hands it to every watcher that it knows of.
+                    assert!(!created || events == 21, "progress before the events of {late}");
+                    told = true;
+                } else {
+                    assert_eq!(response.watch_id, late);
+                    created |= response.created;
+                    events += response.events.len();
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_stream_without_watchers_has_no_progress_to_tell() {
+    let node = single();
+    runtime().block_on(async {
+        put_soon(&node.address, "a/1", "one").await;
+        let mut watch = Watching::open(&node.address).await;
+        watch
+            .ask(RequestUnion::ProgressRequest(WatchProgressRequest {}))
+            .await;
+        let next = watch.create(prefix(0)).await;
+        assert!(next.created, "{next:?}");
+    });
+}
+
+#[test]
+fn a_cancel_does_not_leave_a_slow_watcher_behind() {
+    let node = single();
+    runtime().block_on(async {
+        let address = &node.address;
+        put_soon(address, "a/0", "x").await;
+        let mut slow = Watching::open(address).await;
+        slow.create(prefix(0)).await;
+        let mut other = prefix(0);
+        (other.key, other.range_end) = ("b".into(), Bytes::new());
+        slow.create(other).await;
+        let value = "v".repeat(64 << 10);
+        let mut last = 0;
+        for number in 0..400 {
+            last = put(address, &format!("a/{number}"), &value).await.unwrap();
+        }
+        // The stream is stuck with its client now, its queue is full and the watcher of `a/` is behind.
+        slow.ask(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: 1 }))
+            .await;
+        loop {
+            let response = slow.next().await;
+            if (response.events.last()).is_some_and(|event| event.kv.as_ref().unwrap().mod_revision == last) {
+                break;
+            }
+        }
+    });
+}
+
+#[test]
+fn the_id_of_a_compacted_watcher_is_taken_until_it_is_canceled() {
+    let node = single();
+    runtime().block_on(async {
+        let address = &node.address;
+        put_soon(address, "a/1", "one").await;
+        let revision = put(address, "a/1", "two").await.unwrap();
+        let compaction = CompactionRequest {
+            revision,
+            physical: true,
+        };
+        KvClient::new(channel(address)).compact(compaction).await.unwrap();
+        let mut watch = Watching::open(address).await;
+        let mut late = prefix(1);
+        late.watch_id = 5;
+        assert!(watch.create(late.clone()).await.created);
+        assert_eq!(watch.next().await.compact_revision, revision);
+        assert_eq!(watch.create(late.clone()).await.watch_id, -1);
+        let canceled = {
+            watch
+                .ask(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: 5 }))
+                .await;
+            watch.next().await
+        };
+        assert!(canceled.canceled && canceled.watch_id == 5 && canceled.compact_revision == 0);
+        late.start_revision = 0;
+        assert_eq!(watch.create(late).await.watch_id, 5);
+        // Both faults at once: the revision is looked at first.
+        let mut wrong = prefix(-1);
+        wrong.range_end = "a".into();
+        assert_eq!(
+            watch.create(wrong).await.cancel_reason,
+            "etcdserver: mvcc: required revision has been compacted"
+        );
     });
 }

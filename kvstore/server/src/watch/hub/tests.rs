@@ -50,7 +50,7 @@ fn drain(subscription: &mut Subscription) -> (Vec<i64>, Vec<i64>) {
 fn a_synced_watcher_is_given_matching_events_and_then_progress() {
     let hub = WatchHub::new(5);
     let mut stream = hub.subscribe();
-    hub.watch(stream.id, 0, interest(), (0, 5));
+    hub.watch(stream.id, 0, interest(), 0);
     hub.publish(vec![
         published(6, "a/x"),
         published(7, "b/x"),
@@ -67,7 +67,7 @@ fn a_synced_watcher_is_given_matching_events_and_then_progress() {
 fn a_watcher_of_the_future_hears_nothing_before_its_revision() {
     let hub = WatchHub::new(5);
     let mut stream = hub.subscribe();
-    hub.watch(stream.id, 0, interest(), (8, 5));
+    hub.watch(stream.id, 0, interest(), 8);
     hub.publish(vec![published(6, "a/x"), published(7, "a/x")]);
     hub.progress(stream.id, None);
     assert_eq!(drain(&mut stream), (vec![], vec![]));
@@ -80,7 +80,7 @@ fn a_watcher_of_the_future_hears_nothing_before_its_revision() {
 fn a_watcher_with_a_full_queue_is_caught_up_only_after_what_is_queued() {
     let hub = WatchHub::new(1);
     let mut stream = hub.subscribe();
-    hub.watch(stream.id, 0, interest(), (0, 1));
+    hub.watch(stream.id, 0, interest(), 0);
     let queued = STREAM_QUEUE as i64;
     for revision in 2..queued + 12 {
         hub.publish(vec![published(revision, "a/x")]);
@@ -109,7 +109,7 @@ fn a_watcher_with_a_full_queue_is_caught_up_only_after_what_is_queued() {
 fn a_snapshot_sends_synced_watchers_to_the_disk() {
     let hub = WatchHub::new(1);
     let mut stream = hub.subscribe();
-    hub.watch(stream.id, 0, interest(), (0, 1));
+    hub.watch(stream.id, 0, interest(), 0);
     hub.jump(20);
     hub.progress(stream.id, None);
     assert_eq!(drain(&mut stream), (vec![], vec![]));
