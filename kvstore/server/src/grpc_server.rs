@@ -31,6 +31,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
+/// How tonic's refusal of a message beyond the limit begins.
+const CODEC_TOO_LARGE: &str = "Error, decoded message length too large: found ";
+
 type Route = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// Services by name.
@@ -104,11 +107,11 @@ impl Router {
         let started = metrics.and_then(|metrics| metrics.rpc.start(path, request.headers()));
         let Some(started) = started else {
             let Ok(response) = route.oneshot(request.map(Body::new)).await;
-            return response.map(Counted::plain);
+            return in_the_words_of_grpc_go(response).map(Counted::plain);
         };
         let request = request.map(|body| Body::new(started.request(body)));
         let Ok(response) = route.oneshot(request).await;
-        let (head, body) = response.into_parts();
+        let (head, body) = in_the_words_of_grpc_go(response).into_parts();
         let body = started.response(&head.headers, body);
         Response::from_parts(head, body)
     }
@@ -147,6 +150,23 @@ impl Router {
             }
         };
         Ok(response.map(Counted::plain))
+    }
+}
+
+/// A request beyond the limit is refused by the codec; clients of etcd know the words of grpc-go for it.
+fn in_the_words_of_grpc_go(response: Response<Body>) -> Response<Body> {
+    let too_large = Status::from_header_map(response.headers()).and_then(|status| {
+        let numbers = status
+            .message()
+            .strip_prefix(CODEC_TOO_LARGE)?
+            .strip_suffix(" bytes")?;
+        let (length, limit) = numbers.split_once(" bytes, the limit is: ")?;
+        let text = format!("grpc: received message larger than max ({length} vs. {limit})");
+        Some(Status::resource_exhausted(text))
+    });
+    match too_large {
+        Some(status) => status.into_http(),
+        None => response,
     }
 }
 

@@ -135,6 +135,13 @@ impl Lessor {
         }))
     }
 
+    /// The leases in the order in which they expire: `None` when this member isn't the leader.
+    pub fn by_expiry(&self) -> Option<Vec<i64>> {
+        let clock = self.lock();
+        let deadlines = clock.as_ref()?.deadlines.iter();
+        Some(deadlines.map(|(_, id)| *id).collect())
+    }
+
     /// At most `limit` leases whose time is over; or when to ask again (`None`: when something changes).
     pub fn expired(&self, limit: usize) -> Result<Vec<i64>, Option<Instant>> {
         let clock = self.lock();

@@ -201,15 +201,21 @@ impl lease_server::Lease for LeaseService {
 
     async fn lease_leases(
         &self,
-        _request: Request<LeaseLeasesRequest>,
+        request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
-        let leases = leases(&*self.shared.store.view()).map_err(|error| status::unreadable(&error))?;
+        self.shared.check_leader(&request)?;
+        // As in etcd, in the order of expiry; only the leader knows it.
+        let ids = match self.shared.store.lessor.by_expiry() {
+            Some(ids) => ids,
+            None => leases(&*self.shared.store.view())
+                .map_err(|error| status::unreadable(&error))?
+                .into_iter()
+                .map(|lease| lease.id)
+                .collect(),
+        };
         Ok(Response::new(LeaseLeasesResponse {
             header: Some(self.shared.consensus.header(self.shared.store.hub.revision())),
-            leases: leases
-                .into_iter()
-                .map(|lease| LeaseStatus { id: lease.id })
-                .collect(),
+            leases: ids.into_iter().map(|id| LeaseStatus { id }).collect(),
         }))
     }
 }
