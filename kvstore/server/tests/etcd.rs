@@ -26,5 +26,11 @@ mod http_client;
 mod membership;
 #[path = "etcd/upkeep.rs"]
 mod upkeep;
+#[path = "etcd/linearizability.rs"]
+mod linearizability;
+#[path = "etcd/regressions.rs"]
+mod regressions;
+#[path = "etcd/trio.rs"]
+mod trio;
 #[path = "etcd/watching.rs"]
 mod watching;

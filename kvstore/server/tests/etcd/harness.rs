@@ -15,6 +15,9 @@ use tonic::transport::Channel;
 /// How long anything in these tests may take, on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The threads of a member.
+const WORKERS: usize = 2;
+
 /// A free `host:port` on loopback.
 pub fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -34,12 +37,19 @@ impl Node {
     /// Opens the state (waiting for a dying predecessor to let go of it) and serves.
     pub fn start(config: &MemberConfig) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(WORKERS)
             .enable_all()
             .build()
             .unwrap();
         let cancel = CancellationToken::new();
         let deadline = Instant::now() + PATIENCE;
+        // A predecessor dies in the background, its listeners with it.
+        for address in config.client_listen.iter().chain(&config.peer_listen) {
+            while let Err(error) = std::net::TcpListener::bind(address) {
+                assert!(Instant::now() < deadline, "{address}: {error}");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
         let member = loop {
             match Member::new(config.clone(), Env::production()) {
                 Ok(member) => break member,
@@ -67,6 +77,15 @@ impl Node {
     /// Why it has stopped by itself, once it has.
     pub fn error(&self) -> Option<String> {
         self.error.lock().unwrap().clone()
+    }
+
+    /// Takes its processor away for a while, as if its process were stopped and continued.
+    pub fn pause(&self, duration: Duration) {
+        if let Some(runtime) = &self.runtime {
+            for _ in 0..WORKERS {
+                runtime.spawn(async move { std::thread::sleep(duration) });
+            }
+        }
     }
 
     /// Drops all its tasks where they stand.

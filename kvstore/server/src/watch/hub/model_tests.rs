@@ -10,7 +10,7 @@ use proto::mvccpb::{Event, KeyValue};
 use std::collections::BTreeMap;
 use support::Random;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 80;
 const STEPS: usize = 150;
 
 /// What a watcher must still be told.
