@@ -22,15 +22,15 @@ mod gateway_differential;
 mod harness;
 #[path = "etcd/http.rs"]
 mod http_client;
-#[path = "etcd/membership.rs"]
-mod membership;
-#[path = "etcd/upkeep.rs"]
-mod upkeep;
 #[path = "etcd/linearizability.rs"]
 mod linearizability;
+#[path = "etcd/membership.rs"]
+mod membership;
 #[path = "etcd/regressions.rs"]
 mod regressions;
 #[path = "etcd/trio.rs"]
 mod trio;
+#[path = "etcd/upkeep.rs"]
+mod upkeep;
 #[path = "etcd/watching.rs"]
 mod watching;

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use kvstore_core::{
-    Command, Crc, EncodedRange, Meta, Overlay, PageLimits, Read, Refusal, Response, Space, StoredBytes, apply,
-    check_txn, compaction_step, encoded_range, event_bytes, hash_kv, history_page, lease_keys, leases, range,
-    state_hash, write_added,
+    Command, Crc, EncodedRange, Meta, Overlay, PageLimits, Read, Refusal, Response, Space, StoredBytes,
+    apply, check_txn, compaction_step, encoded_range, event_bytes, hash_kv, history_page, lease_keys, leases,
+    range, state_hash, write_added,
 };
 use kvstore_storage::{Engine, MemoryDisk};
 use proptest::prelude::*;
@@ -480,7 +480,10 @@ impl World {
         }
         assert_eq!(hashes(&*self.engine), before);
         let stored = StoredBytes::read(&*self.engine.view()).expect("readable");
-        assert_eq!(stored.unwrap_or_default().kept(), kept_bytes(&*self.engine.view()));
+        assert_eq!(
+            stored.unwrap_or_default().kept(),
+            kept_bytes(&*self.engine.view())
+        );
     }
 
     fn check(&self) {

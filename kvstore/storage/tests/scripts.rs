@@ -107,7 +107,10 @@ impl Stage {
             "disk" => Ok(self.disk()),
             "hash" => hash_kv(&*self.engine.view(), 0, &mut || true).map(|crc| {
                 let crc = crc.unwrap();
-                format!("hash {:08x} to {} compacted {}", crc.hash, crc.revision, crc.compacted)
+                format!(
+                    "hash {:08x} to {} compacted {}",
+                    crc.hash, crc.revision, crc.compacted
+                )
             }),
             "watch" => self.watch(&words),
             other => panic!("no such command: {other}"),
