@@ -146,27 +146,41 @@ impl<'a> Branch<'a> {
         })
     }
 
+    /// In the order of the request, nested ones where they stand: the first fault is the one that is told.
     fn check_puts(&self, view: &dyn Read) -> Result<(), Error> {
+        let mut nested = self.nested.iter();
         for op in self.ops {
-            if let Some(request_op::Request::RequestPut(put)) = &op.request {
-                check_put_state(view, put)?;
+            match &op.request {
+                Some(request_op::Request::RequestPut(put)) => check_put_state(view, put)?,
+                Some(request_op::Request::RequestTxn(_)) => {
+                    nested.next().map_or(Ok(()), |branch| branch.check_puts(view))?;
+                }
+                _ => {}
             }
         }
-        self.nested.iter().try_for_each(|n| n.check_puts(view))
+        Ok(())
     }
 
+    /// As [`Self::check_puts`].
     fn check_ranges(&self, meta: Meta) -> Result<(), Error> {
+        let mut nested = self.nested.iter();
         for op in self.ops {
-            if let Some(request_op::Request::RequestRange(RangeRequest { revision, .. })) = &op.request {
-                if *revision > meta.revision {
-                    return Err(Refusal::FutureRevision.into());
+            match &op.request {
+                Some(request_op::Request::RequestRange(RangeRequest { revision, .. })) => {
+                    if *revision > meta.revision {
+                        return Err(Refusal::FutureRevision.into());
+                    }
+                    if *revision != 0 && *revision < meta.compacted {
+                        return Err(Refusal::Compacted.into());
+                    }
                 }
-                if *revision != 0 && *revision < meta.compacted {
-                    return Err(Refusal::Compacted.into());
+                Some(request_op::Request::RequestTxn(_)) => {
+                    nested.next().map_or(Ok(()), |branch| branch.check_ranges(meta))?;
                 }
+                _ => {}
             }
         }
-        self.nested.iter().try_for_each(|n| n.check_ranges(meta))
+        Ok(())
     }
 }
 

@@ -259,13 +259,19 @@ impl Generator {
             6 => now + 1 + self.below(6) as i64,
             _ => -1,
         };
+        // With both faults older etcd names the range, etcd from 3.6 on and ours the revision.
+        let range_end = if start_revision < 0 {
+            Bytes::new()
+        } else {
+            self.end()
+        };
         WatchCreateRequest {
             key: if self.one_in(20) {
                 Bytes::new()
             } else {
                 Bytes::from_static(KEYS[self.below(KEYS.len() as u64) as usize])
             },
-            range_end: self.end(),
+            range_end,
             // Older etcd loses tombstones at the compacted revision itself (etcd issue 19179).
             start_revision: if start_revision == compacted {
                 compacted + 1
