@@ -108,6 +108,9 @@ struct Fault {
     members: Vec<&'static str>,
 }
 
+/// Is told the name of the member that has crashed.
+pub type OnCrash = Box<dyn Fn(&str)>;
+
 /// Who may be hit.
 #[derive(Default)]
 pub struct Targets {
@@ -118,7 +121,7 @@ pub struct Targets {
     /// The disks of those that have one.
     pub disks: BTreeMap<&'static str, MemoryDisk>,
     /// Told of every loss of power: what else goes with it.
-    pub on_crash: Option<Box<dyn Fn(&str)>>,
+    pub on_crash: Option<OnCrash>,
 }
 
 /// Makes the faults of a world.

@@ -10,9 +10,10 @@ use proto::etcdserverpb::{PutRequest, WatchResponse};
 use proto::raftpb;
 use std::sync::Arc;
 use std::time::Duration;
+use support::Sabotage;
 
 fn store() -> Store {
-    Store::open(Arc::new(MemoryDisk::new().open(Duration::ZERO))).unwrap()
+    Store::open(Arc::new(MemoryDisk::new().open(Duration::ZERO)), Sabotage::NONE).unwrap()
 }
 
 /// Applies the entries up to `to` that are still missing; each is a write of one revision.
