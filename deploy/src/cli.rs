@@ -44,7 +44,8 @@ pub enum Command {
     Keys(MakeKeys),
     /// Run a whole control plane: store, API server, scheduler, controllers
     Server(Server),
-    /// Run a store member, which speaks etcd v3
+    /// Run a store member, which speaks etcd v3 and takes etcd's flags
+    #[command(disable_help_flag = true, disable_version_flag = true)]
     Kvstore(Kvstore),
     /// Run an API server
     Apiserver(ApiServer),
@@ -222,24 +223,12 @@ pub struct ClusterNetwork {
     pub pod_cidr: ipnet::Ipv4Net,
 }
 
+/// What the store reads by itself, as etcd does.
 #[derive(Debug, Clone, Args)]
 pub struct Kvstore {
-    #[command(flatten)]
-    pub keys: Keys,
-    /// This member's name, one of `--member`
-    #[arg(long)]
-    pub name: String,
-    #[arg(long, value_name = "FOLDER")]
-    pub data: PathBuf,
-    /// `host:port` for clients
-    #[arg(long, default_value = "127.0.0.1:2379")]
-    pub listen_client: String,
-    /// `host:port` for the other members
-    #[arg(long, default_value = "127.0.0.1:2380")]
-    pub listen_peer: String,
-    /// `name=host:port` of every member's peer address, this one's included; repeat it
-    #[arg(long = "member", required = true)]
-    pub members: Vec<String>,
+    /// etcd's flags, which `trireme kvstore --help` lists
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+    pub arguments: Vec<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -302,4 +291,25 @@ pub struct Agent {
     pub registry_mirrors: Vec<String>,
     #[command(flatten)]
     pub network: ClusterNetwork,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command};
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_behind_kvstore_is_left_to_the_store() {
+        let arguments = ["--name=m1", "-version", "--help", "-V", "word", "--pki"];
+        let parsed = Cli::try_parse_from(["trireme", "kvstore"].into_iter().chain(arguments));
+        let Command::Kvstore(options) = parsed.expect("anything goes").command else {
+            panic!("another command");
+        };
+        assert_eq!(options.arguments, arguments);
+    }
 }

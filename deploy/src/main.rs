@@ -28,12 +28,23 @@ use clap::Parser as _;
 use cli::{Cli, Command, Image, MakeKeys, Node, Profile, Token};
 use cluster::Cluster;
 use pki::{Holder, Pki};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use support::Env;
 use tokio::runtime::{Builder, Runtime};
 
+/// Called by this name, as through a link, the binary is a store member: it stands in for etcd's.
+const ETCD: &str = "etcd";
+
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().map(PathBuf::from).unwrap_or_default();
+    if program.file_name().is_some_and(|name| name == ETCD) {
+        let arguments: Vec<String> = arguments
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        return store(ETCD, &arguments);
+    }
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,
@@ -70,13 +81,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Keys(options) => make_keys(&options),
         Command::Server(options) => roles::run(|cancel| roles::server(options, cancel)),
-        Command::Kvstore(options) => roles::run(|cancel| roles::kvstore(options, cancel)),
+        Command::Kvstore(options) => return Ok(store("trireme kvstore", &options.arguments)),
         Command::Apiserver(options) => roles::run(|cancel| roles::apiserver(options, cancel)),
         Command::Scheduler(options) => roles::run(|cancel| roles::scheduler(options, cancel)),
         Command::Controllers(options) => roles::run(|cancel| roles::controllers(options, cancel)),
         Command::Agent(options) => roles::run(|cancel| roles::agent(options, cancel)),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Flags make a member. A first word that is no flag would be a command about stores.
+fn store(program: &str, arguments: &[String]) -> ExitCode {
+    kvstore_cli::main(program, arguments)
 }
 
 /// Commands wait much and work little: one thread.

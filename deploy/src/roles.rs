@@ -3,10 +3,10 @@
 mod configuration;
 mod together;
 
-use crate::cli::{Agent, ApiClient, ApiServer, Kvstore, Server};
+use crate::cli::{Agent, ApiClient, ApiServer, Server};
 use anyhow::Context as _;
 use controllers::ControllerManager;
-use kvstore_server::Member;
+use kvstore_server::{Member, MemberConfig};
 use scheduler_server::Scheduler;
 use support::{Env, telemetry};
 use together::Together;
@@ -52,7 +52,7 @@ where
 pub async fn server(options: Server, cancel: CancellationToken) -> anyhow::Result<()> {
     let client = options.api_client();
     let mut together = Together::default();
-    let (store, api) = (options.kvstore(), options.apiserver());
+    let (store, api) = (configuration::member(&options)?, options.apiserver());
     together.start("store", |stop| kvstore(store, stop));
     together.start("API server", |stop| apiserver(api, stop));
     let options = client.clone();
@@ -65,8 +65,7 @@ pub async fn server(options: Server, cancel: CancellationToken) -> anyhow::Resul
 ///
 /// # Errors
 /// When it can't start, or its disk fails.
-pub async fn kvstore(options: Kvstore, cancel: CancellationToken) -> anyhow::Result<()> {
-    let config = configuration::member(&options)?;
+async fn kvstore(config: MemberConfig, cancel: CancellationToken) -> anyhow::Result<()> {
     Ok(Member::new(config, Env::production())?.run(cancel).await?)
 }
 

@@ -1,25 +1,27 @@
 //! From flags and the key folder to the components' configurations.
 
-use crate::cli::{Agent, ApiClient, ApiServer, ClusterNetwork, Kvstore, Server};
+use crate::cli::{Agent, ApiClient, ApiServer, ClusterNetwork, Server};
 use crate::files;
 use crate::pki::{Holder, Pki};
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use apiserver_server::{ApiServerConfig, FrontLimits, KubeletConfig, ServiceAccountConfig, StoreConfig};
 use controllers::SigningConfig;
 use kubeclient::{ClientConfig, Credentials};
-use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls};
-use kvstore_storage::RocksOptions;
+use kvstore_cli::Surroundings;
+use kvstore_server::MemberConfig;
 use nodeagent_server::NodeAgentConfig;
 use scheduler_server::SchedulerConfig;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use support::Env;
-use support::tls::{ClientTls, ServerTls};
+use support::tls::ClientTls;
 
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 const API_PORT: u16 = 6443;
+/// Tells the stores of control planes from others.
+const STORE_TOKEN: &str = "trireme";
 /// `--service-node-port-range` of upstream.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 /// `--cluster-signing-duration` of upstream.
@@ -37,19 +39,29 @@ impl ClusterNetwork {
 }
 
 impl Server {
-    pub fn kvstore(&self) -> Kvstore {
-        let members = self.all_members();
-        Kvstore {
-            keys: self.keys.clone(),
-            name: self.name.clone(),
-            data: self.data.clone(),
-            listen_client: format!("{}:{CLIENT_PORT}", self.address),
-            listen_peer: format!("{}:{PEER_PORT}", self.address),
-            members: members
-                .iter()
-                .map(|(name, address)| format!("{name}={address}:{PEER_PORT}"))
-                .collect(),
-        }
+    /// The flags of its store member.
+    fn store_flags(&self) -> Vec<String> {
+        let (client, peer) = (
+            format!("https://{}", SocketAddr::new(self.address, CLIENT_PORT)),
+            format!("https://{}", SocketAddr::new(self.address, PEER_PORT)),
+        );
+        let members: Vec<String> = self
+            .all_members()
+            .iter()
+            .map(|(name, address)| format!("{name}=https://{address}:{PEER_PORT}"))
+            .collect();
+        let flag = |name: &str, value: &str| format!("--{name}={value}");
+        vec![
+            flag("pki", &self.keys.pki.to_string_lossy()),
+            flag("name", &self.name),
+            flag("data-dir", &self.data.to_string_lossy()),
+            flag("listen-client-urls", &client),
+            flag("advertise-client-urls", &client),
+            flag("listen-peer-urls", &peer),
+            flag("initial-advertise-peer-urls", &peer),
+            flag("initial-cluster", &members.join(",")),
+            flag("initial-cluster-token", STORE_TOKEN),
+        ]
     }
 
     pub fn apiserver(&self) -> ApiServer {
@@ -90,33 +102,10 @@ impl Server {
     }
 }
 
-pub fn member(options: &Kvstore) -> anyhow::Result<MemberConfig> {
-    let pki = Pki::new(&options.keys.pki);
-    let (ca, identity) = (pki.store_ca()?, pki.identity(Holder::StoreMember)?);
-    let mut initial_cluster = Vec::new();
-    for member in &options.members {
-        let (name, address) = member
-            .split_once('=')
-            .with_context(|| format!("--member {member}: not name=host:port"))?;
-        initial_cluster.push(ClusterPeer::new(name, format!("https://{address}")));
-    }
-    ensure!(
-        initial_cluster.iter().any(|member| member.name == options.name),
-        "--name {} is none of the members",
-        options.name
-    );
-    let data = DataDir::Directory(options.data.clone(), RocksOptions::default());
-    Ok(MemberConfig {
-        client_advertise: vec![format!("https://{}", options.listen_client)],
-        client_tls: Some(ServerTls::new(&identity, Some(&ca), true)?),
-        peer_listen: Some(options.listen_peer.clone()),
-        peer_tls: Some(PeerTls {
-            server: ServerTls::new(&identity, Some(&ca), true)?,
-            client: ClientTls::new(&ca, Some(&identity))?,
-        }),
-        initial_cluster,
-        ..MemberConfig::single(&options.name, data, &options.listen_client)
-    })
+/// The store member of a server: the same as `trireme kvstore` with these flags.
+pub fn member(options: &Server) -> anyhow::Result<MemberConfig> {
+    let store = kvstore_cli::options(&options.store_flags(), &Surroundings::default())?;
+    Ok(store.member(&Env::production())?)
 }
 
 pub fn apiserver(options: &ApiServer) -> anyhow::Result<ApiServerConfig> {

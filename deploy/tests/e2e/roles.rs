@@ -10,19 +10,33 @@ fn three_members_serve_etcdctl_and_keep_every_write_when_one_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     let pki = make_keys(folder.path());
     let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
+    let url = |port: u16| format!("https://127.0.0.1:{port}");
     let start = |number: usize| {
         let mut command = trireme();
         command
             .args(["kvstore", "--pki"])
             .arg(&pki)
-            .arg("--data")
+            .arg("--data-dir")
             .arg(folder.path().join(format!("m{number}")));
+        let (client, peer) = (url(ports[number].0), url(ports[number].1));
         command.args(["--name", &format!("m{number}")]);
-        command.args(["--listen-client", &format!("127.0.0.1:{}", ports[number].0)]);
-        command.args(["--listen-peer", &format!("127.0.0.1:{}", ports[number].1)]);
-        for (other, (_, peer)) in ports.iter().enumerate() {
-            command.args(["--member", &format!("m{other}=127.0.0.1:{peer}")]);
-        }
+        command.args([
+            "--listen-client-urls",
+            &client,
+            "--advertise-client-urls",
+            &client,
+        ]);
+        command.args([
+            "--listen-peer-urls",
+            &peer,
+            "--initial-advertise-peer-urls",
+            &peer,
+        ]);
+        let members = ports.iter().enumerate();
+        let members: Vec<String> = members
+            .map(|(other, (_, peer))| format!("m{other}={}", url(*peer)))
+            .collect();
+        command.args(["--initial-cluster", &members.join(",")]);
         Running::start(command, folder.path(), &format!("m{number}"))
     };
     let mut members: Vec<Option<Running>> = (0..3).map(|number| Some(start(number))).collect();
