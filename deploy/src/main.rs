@@ -36,6 +36,12 @@ use tokio::runtime::{Builder, Runtime};
 /// Called by this name, as through a link, the binary is a store member: it stands in for etcd's.
 const ETCD: &str = "etcd";
 
+/// The command of a store about backups.
+const SNAPSHOT: &str = "snapshot";
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next().map(PathBuf::from).unwrap_or_default();
@@ -90,9 +96,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// Flags make a member. A first word that is no flag would be a command about stores.
+/// Flags make a member; a first word that is no flag is a command about stores.
 fn store(program: &str, arguments: &[String]) -> ExitCode {
-    kvstore_cli::main(program, arguments)
+    match arguments.split_first() {
+        Some((word, rest)) if word == SNAPSHOT => {
+            kvstore_backup_cli::main(&format!("{program} {SNAPSHOT}"), rest)
+        }
+        _ => kvstore_cli::main(program, arguments),
+    }
 }
 
 /// Commands wait much and work little: one thread.

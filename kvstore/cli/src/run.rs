@@ -4,7 +4,7 @@ use crate::command_line::{self, ArgumentError};
 use crate::options::{Options, Refusal};
 use crate::settings::Settings;
 use crate::{config_file, environment, help, logging, readiness, validation};
-use kvstore_server::{Member, MemberConfig};
+use kvstore_server::{Member, MemberConfig, worker_threads};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{ToSocketAddrs as _, UdpSocket};
@@ -155,7 +155,10 @@ fn prepare(
 }
 
 fn run(config: MemberConfig, env: Env, surroundings: &Surroundings) -> Result<(), Box<dyn Error>> {
-    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(worker_threads())
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let cancel = CancellationToken::new();
         let (mut terminate, mut interrupt) =

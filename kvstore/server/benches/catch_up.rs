@@ -42,9 +42,13 @@ impl Plan {
     }
 
     fn encode(&self) -> String {
-        [&[self.folder.clone()], &self.clients[..], &self.peers[..]]
-            .concat()
-            .join(",")
+        [
+            std::slice::from_ref(&self.folder),
+            &self.clients[..],
+            &self.peers[..],
+        ]
+        .concat()
+        .join(",")
     }
 
     fn decode(text: &str) -> Self {

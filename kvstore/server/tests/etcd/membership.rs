@@ -687,11 +687,11 @@ fn a_rolling_restart_fails_no_write() {
             })
             .collect();
         for round in 0..2 {
-            for at in 0..3 {
-                let node = seats[at].node.take().unwrap();
+            for (at, seat) in seats.iter_mut().enumerate() {
+                let node = seat.node.take().unwrap();
                 tokio::task::spawn_blocking(move || node.stop()).await.unwrap();
-                seats[at].start();
-                put_soon(seats[at].address(), "k", &format!("{round}/{at}")).await;
+                seat.start();
+                put_soon(seat.address(), "k", &format!("{round}/{at}")).await;
             }
         }
         for (number, writer) in writers.into_iter().enumerate() {
