@@ -5,6 +5,8 @@
 // Generated code is not ours to lint.
 #![allow(clippy::all, clippy::pedantic, missing_docs, rustdoc::all)]
 
+mod secret;
+
 /// The messages and services of etcd v3 as a serialized `google.protobuf.FileDescriptorSet`.
 pub const ETCD_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/etcd.descriptors"));
 
