@@ -6,10 +6,10 @@ use crate::mutation::Mutation;
 use crate::overlay::Overlay;
 use crate::read::ReadError;
 use crate::refusal::{Error, Refusal};
-use crate::{alarm, compaction, lease, meta, removed_member, txn};
+use crate::{alarm, auth, compaction, lease, meta, removed_member, txn};
 use proto::etcdserverpb::{
-    AlarmResponse, AlarmType, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse,
-    LeaseRevokeResponse, PutResponse, RequestOp, TxnResponse, request_op,
+    AlarmResponse, AlarmType, AuthenticateResponse, CompactionResponse, DeleteRangeResponse,
+    LeaseGrantResponse, LeaseRevokeResponse, PutResponse, RequestOp, TxnResponse, request_op,
 };
 use proto::mvccpb::Event;
 
@@ -23,6 +23,8 @@ pub enum Response {
     LeaseGrant(LeaseGrantResponse),
     LeaseRevoke(LeaseRevokeResponse),
     Alarm(AlarmResponse),
+    /// Its token is made by the server.
+    Authenticate(AuthenticateResponse),
     /// Commands without an answer of their own.
     Done,
 }
@@ -117,6 +119,9 @@ fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Even
             meta::write_member_attributes(state, request.member_id, &attributes);
         }
         return Ok((Response::Done, Vec::new()));
+    }
+    if let Some(response) = auth::run(state, command)? {
+        return Ok((response, Vec::new()));
     }
     Err(Refusal::UnsupportedCommand.into())
 }

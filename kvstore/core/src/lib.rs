@@ -9,6 +9,7 @@
 mod alarm;
 mod apply;
 mod archive;
+mod auth;
 mod command;
 mod compaction;
 mod compare;
@@ -36,6 +37,10 @@ pub use alarm::{ALARM_CORRUPT, ALARM_NOSPACE, alarms, stops_member};
 pub use apply::{Applied, Response, apply};
 pub use archive::{
     KeptEvent, KeptMeta, each_event, each_lease, restore_derived, restore_event, restore_lease, restore_meta,
+};
+pub use auth::{
+    AuthState, Gate, Identity, Judge, RightsCache, User, auth_state, credentials, role_names,
+    role_permissions, user, user_names,
 };
 pub use command::{Command, is_read_only};
 pub use compaction::{CompactionStep, compaction_step};

@@ -14,6 +14,8 @@ pub enum Code {
     DataLoss,
     Unimplemented,
     Unavailable,
+    PermissionDenied,
+    Unauthenticated,
 }
 
 macro_rules! refusals {
@@ -68,6 +70,24 @@ refusals! {
         "etcdserver: can only promote a learner member which is in sync with leader",
     TooManyLearners FailedPrecondition "etcdserver: too many learner members in cluster",
     UnhealthyCluster Unavailable "etcdserver: unhealthy cluster",
+    UserEmpty InvalidArgument "etcdserver: user name is empty",
+    RoleEmpty InvalidArgument "etcdserver: role name is empty",
+    AuthFailed InvalidArgument "etcdserver: authentication failed, invalid user ID or password",
+    PermissionNotGiven InvalidArgument "etcdserver: permission not given",
+    InvalidAuthManagement InvalidArgument "etcdserver: invalid auth management",
+    AuthOldRevision InvalidArgument "etcdserver: revision of auth store is old",
+    RootUserNotExist FailedPrecondition "etcdserver: root user does not exist",
+    RootRoleNotExist FailedPrecondition "etcdserver: root user does not have root role",
+    UserExists FailedPrecondition "etcdserver: user name already exists",
+    UserNotFound FailedPrecondition "etcdserver: user name not found",
+    RoleExists FailedPrecondition "etcdserver: role name already exists",
+    RoleNotFound FailedPrecondition "etcdserver: role name not found",
+    RoleNotGranted FailedPrecondition "etcdserver: role is not granted to the user",
+    PermissionNotGranted FailedPrecondition "etcdserver: permission is not granted to the role",
+    AuthNotEnabled FailedPrecondition "etcdserver: authentication is not enabled",
+    PermissionDenied PermissionDenied "etcdserver: permission denied",
+    InvalidAuthToken Unauthenticated "etcdserver: invalid auth token",
+    NoPasswordUser Unknown "auth: authentication failed, password was given for no password user",
     UnsupportedCommand Unimplemented "etcdserver: unsupported command",
 }
 

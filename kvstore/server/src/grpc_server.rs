@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use support::tls::PeerIdentity;
 use support::{Incoming, Listener, Security};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -127,7 +128,8 @@ impl Router {
 
     async fn call(
         self: Arc<Self>,
-        request: Request<hyper::body::Incoming>,
+        mut request: Request<hyper::body::Incoming>,
+        identity: Option<Arc<PeerIdentity>>,
     ) -> Result<Response<Counted<Body>>, Infallible> {
         if self.serves == Serves::Http && is_grpc(&request) {
             let refused = Status::unimplemented("this address serves HTTP only");
@@ -136,6 +138,10 @@ impl Router {
         let name = request.uri().path().split('/').nth(1).unwrap_or_default();
         let known = self.routes.contains_key(name) || self.methods.contains_key(request.uri().path());
         if known || is_grpc(&request) {
+            // Only here: a certificate doesn't say who asks over the JSON gateway.
+            if let Some(identity) = identity {
+                request.extensions_mut().insert(identity);
+            }
             return Ok(self.grpc(request, true).await);
         }
         let response = match &self.http {
@@ -213,7 +219,8 @@ async fn connection(
     limits: ConnectionLimits,
     stop: CancellationToken,
 ) {
-    let service = tower::service_fn(move |request| Arc::clone(&router).call(request));
+    let identity = stream.info().identity.clone();
+    let service = tower::service_fn(move |request| Arc::clone(&router).call(request, identity.clone()));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()

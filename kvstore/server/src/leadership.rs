@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kvstore_core::{Command, ReadError, leases};
 use openraft::async_runtime::WatchReceiver as _;
 use prost::Message as _;
-use proto::etcdserverpb::LeaseRevokeRequest;
+use proto::etcdserverpb::{LeaseRevokeRequest, RequestHeader};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -67,7 +67,10 @@ pub async fn expire_leases(consensus: Consensus, store: Arc<Store>, cancel: Canc
         match store.lessor.expired(REVOKE_BATCH) {
             Ok(expired) => {
                 store.metrics.state.leases_expired.inc_by(expired.len() as u64);
-                let revocations = expired.into_iter().map(|id| revoke(&consensus, id));
+                let header = store.auth.own_header();
+                let revocations = expired
+                    .into_iter()
+                    .map(|id| revoke(&consensus, id, header.clone()));
                 let work = futures::future::join_all(revocations);
                 tokio::select! {
                     biased;
@@ -93,8 +96,9 @@ pub async fn expire_leases(consensus: Consensus, store: Arc<Store>, cancel: Canc
 }
 
 /// Only ever proposed by the leader itself: an ex-leader's clock must not reach the new one.
-async fn revoke(consensus: &Consensus, id: i64) -> bool {
+async fn revoke(consensus: &Consensus, id: i64, header: Option<RequestHeader>) -> bool {
     let command = Command {
+        header,
         lease_revoke: Some(LeaseRevokeRequest { id }),
         ..Command::default()
     };

@@ -15,6 +15,7 @@ mod alarm_board;
 mod applied_index;
 mod applied_state;
 mod aside;
+mod auth;
 mod auto_compaction;
 mod batches;
 mod checkpoints;

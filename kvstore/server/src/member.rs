@@ -1,5 +1,6 @@
 //! A member: opens its state, joins raft, serves clients and peers until told to stop.
 
+use crate::auth::{AuthError, Settings};
 use crate::auto_compaction;
 use crate::compactor;
 use crate::config::{
@@ -72,6 +73,8 @@ pub enum MemberError {
     Storage(#[from] StorageError),
     #[error("{0}")]
     Config(String),
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     #[error("listening on {address}")]
     Listen { address: String, source: std::io::Error },
     #[error("starting {what}")]
@@ -92,6 +95,7 @@ pub struct Member {
     store: Arc<Store>,
     desk: Arc<Desk>,
     ready: CancellationToken,
+    auth: Arc<Settings>,
 }
 
 impl Member {
@@ -122,7 +126,8 @@ impl Member {
             DataDir::Simulated(disk, latency) => Arc::new(disk.open(*latency)),
         };
         let desk = Desk::open(Arc::clone(&engine), &env.random)?;
-        let store = Arc::new(Store::open(engine, env.sabotage)?);
+        let auth = Settings::new(&config, &env, engine.sync_style())?;
+        let store = Arc::new(Store::open(engine, config.auth_token_ttl, env.sabotage)?);
         let identity = desk.identity();
         match identity.standing() {
             Standing::Removed => return Err(MemberError::Removed),
@@ -139,6 +144,7 @@ impl Member {
             }
         }
         Ok(Self {
+            auth: Arc::new(auth),
             store,
             config,
             env,
@@ -207,6 +213,7 @@ impl Member {
             Arc::clone(&self.store),
             consensus.clone(),
             ReadBarrier::start(consensus.clone(), Arc::clone(&self.store.metrics)),
+            Arc::clone(&self.auth),
             self.env.random.fork(),
             services.clone(),
         );

@@ -34,6 +34,7 @@ pub use maintenance::MaintenanceService;
 pub use reply::{decode_reply, encode_reply};
 pub use watch::{PATH as WATCH_PATH, WatchMethod};
 
+use crate::auth::{Access, Settings};
 use crate::config::MemberConfig;
 use crate::consensus::Consensus;
 use crate::quota::Quota;
@@ -62,6 +63,7 @@ pub struct Shared {
     pub store: Arc<Store>,
     pub consensus: Consensus,
     pub barrier: ReadBarrier,
+    pub access: Access,
     pub random: Random,
     pub max_txn_ops: usize,
     pub max_request_bytes: usize,
@@ -82,6 +84,7 @@ impl Shared {
         store: Arc<Store>,
         consensus: Consensus,
         barrier: ReadBarrier,
+        auth: Arc<Settings>,
         random: Random,
         cancel: CancellationToken,
     ) -> Self {
@@ -90,6 +93,7 @@ impl Shared {
             reclaimer: Reclaimer::new(Arc::clone(store.engine()), cancel.clone()),
             check_soon: Arc::default(),
             snapshots: Snapshots::new(Arc::clone(&store), &config.data_dir, cancel.clone()),
+            access: Access::new(auth, Arc::clone(&store), barrier.clone()),
             store,
             consensus,
             barrier,

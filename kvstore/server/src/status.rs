@@ -15,6 +15,8 @@ pub fn refused(refusal: Refusal) -> Status {
         Code::DataLoss => tonic::Code::DataLoss,
         Code::Unimplemented => tonic::Code::Unimplemented,
         Code::Unavailable => tonic::Code::Unavailable,
+        Code::PermissionDenied => tonic::Code::PermissionDenied,
+        Code::Unauthenticated => tonic::Code::Unauthenticated,
     };
     Status::new(code, refusal.to_string())
 }

@@ -3,6 +3,7 @@
 use crate::alarm_board::AlarmBoard;
 use crate::applied_index::AppliedIndex;
 use crate::applied_state;
+use crate::auth::AuthKeeper;
 use crate::checkpoints::Checkpoints;
 use crate::lessor::Lessor;
 use crate::membership::record_membership;
@@ -11,11 +12,12 @@ use crate::raft::ReceivedState;
 use crate::upkeep::Upkeep;
 use crate::watch::{Published, WatchHub};
 use kvstore_core::{
-    Applied, Command, CompactionStep, Meta, Overlay, Refusal, Response, apply, event_bytes, write_added,
+    Applied, Command, CompactionStep, Meta, Overlay, Refusal, Response, event_bytes, write_added,
 };
 use kvstore_storage::{Engine, StateCache, StateView, StorageError};
 use proto::raftpb;
 use std::sync::Arc;
+use std::time::Duration;
 use support::Sabotage;
 use tokio::time::Instant;
 
@@ -34,6 +36,7 @@ pub struct Store {
     state: StateCache,
     pub hub: WatchHub,
     pub lessor: Lessor,
+    pub auth: AuthKeeper,
     /// The index of the last entry applied.
     pub applied: AppliedIndex,
     pub alarms: AlarmBoard,
@@ -44,15 +47,20 @@ pub struct Store {
 }
 
 impl Store {
-    /// Takes up the state that `engine` holds.
+    /// Takes up the state that `engine` holds. A simple token lives for `token_ttl` after its last use.
     ///
     /// # Errors
     /// When it can't be read.
-    pub fn open(engine: Arc<dyn Engine>, sabotage: Sabotage) -> Result<Self, StorageError> {
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        token_ttl: Duration,
+        sabotage: Sabotage,
+    ) -> Result<Self, StorageError> {
         let state = StateCache::open(engine)?;
         let view = state.view();
         let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);
         Ok(Self {
+            auth: AuthKeeper::open(&*view, token_ttl)?,
             hub: WatchHub::new(meta.revision).with_sabotage(sabotage),
             lessor: Lessor::default(),
             applied: AppliedIndex::new(applied.log_id.unwrap_or_default().index),
@@ -103,7 +111,8 @@ impl Store {
         let (mut compacted, mut alarmed, mut checkpoint) = (false, false, None);
         let mut bytes_added = self.upkeep.added();
         progress.log_id = Some(last);
-        for (_, entry) in entries {
+        let mut gate = self.auth.gate();
+        for (id, entry) in entries {
             let command = match entry {
                 Committed::Command(mut command) => {
                     if let Some(txn) = command.txn.as_mut()
@@ -126,10 +135,11 @@ impl Store {
             };
             let started = Instant::now();
             let Applied {
-                reply,
+                mut reply,
                 revision,
                 events,
-            } = apply(&mut state, &command)?;
+            } = gate.apply(&mut state, &command)?;
+            self.auth.follow(&command, &mut reply, id.index);
             self.metrics
                 .state
                 .applied(&command, &reply, &events, started.elapsed());
@@ -156,7 +166,9 @@ impl Store {
         let batch = state.into_batch();
         drop(view);
         let written = Instant::now();
+        self.auth.before(gate.state());
         self.state.write(&batch)?;
+        self.auth.after(gate.state());
         self.metrics.state.committed(begun.elapsed(), written.elapsed());
         self.upkeep.set_added(bytes_added);
         if let Some(checkpoint) = checkpoint {
@@ -188,6 +200,7 @@ impl Store {
     /// When the disk fails; the member must stop.
     pub fn install(&self, state: ReceivedState) -> Result<(), StorageError> {
         self.metrics.state.snapshot_applying.set(1);
+        self.auth.before_install();
         self.checkpoints.clear();
         let mut used = None;
         self.upkeep.replace(|| {
@@ -199,6 +212,7 @@ impl Store {
         })?;
         self.metrics.state.snapshot_applying.set(0);
         let view = self.view();
+        self.auth.installed(&*view)?;
         self.alarms.update(&*view)?;
         let (meta, applied) = (Meta::read(&*view)?, applied_state::read(&*view)?);
         if let Some(used) = used {

@@ -44,6 +44,7 @@ impl cluster_server::Cluster for ClusterService {
         &self,
         request: Request<MemberListRequest>,
     ) -> Result<Response<MemberListResponse>, Status> {
+        self.shared.access.require_user(&request).await?;
         if request.get_ref().linearizable {
             self.shared.check_voter()?;
             self.shared.barrier.wait().await?;
@@ -58,6 +59,7 @@ impl cluster_server::Cluster for ClusterService {
         &self,
         request: Request<MemberAddRequest>,
     ) -> Result<Response<MemberAddResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let request = request.into_inner();
         let peer_urls = parse_peer_urls(&request.peer_ur_ls).map_err(status::refused)?;
         let member = Member {
@@ -83,6 +85,7 @@ impl cluster_server::Cluster for ClusterService {
         &self,
         request: Request<MemberRemoveRequest>,
     ) -> Result<Response<MemberRemoveResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let id = request.into_inner().id;
         let members = self.change(Change::Remove { id }).await?;
         Ok(Response::new(MemberRemoveResponse {
@@ -95,6 +98,7 @@ impl cluster_server::Cluster for ClusterService {
         &self,
         request: Request<MemberUpdateRequest>,
     ) -> Result<Response<MemberUpdateResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let request = request.into_inner();
         let peer_urls = parse_peer_urls(&request.peer_ur_ls).map_err(status::refused)?;
         let change = Change::Update {
@@ -112,6 +116,7 @@ impl cluster_server::Cluster for ClusterService {
         &self,
         request: Request<MemberPromoteRequest>,
     ) -> Result<Response<MemberPromoteResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let id = request.into_inner().id;
         let members = self.change(Change::Promote { id }).await?;
         Ok(Response::new(MemberPromoteResponse {

@@ -2,6 +2,7 @@
 
 use super::encoded::{Encoded, EncodedCodec};
 use super::{Shared, kv};
+use crate::auth::Caller;
 use crate::status;
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -65,15 +66,16 @@ impl UnaryService<RangeRequest> for Answer {
     fn call(&mut self, request: Request<RangeRequest>) -> Self::Future {
         let shared = self.0.clone();
         async move {
-            kv::admit_range(&shared, &request).await?;
-            answer(&shared, request.get_ref()).map(Response::new)
+            let caller = kv::admit_range(&shared, &request).await?;
+            answer(&shared, caller.as_ref(), request.get_ref()).map(Response::new)
         }
         .boxed()
     }
 }
 
-fn answer(shared: &Shared, request: &RangeRequest) -> Result<Encoded, Status> {
+fn answer(shared: &Shared, caller: Option<&Caller>, request: &RangeRequest) -> Result<Encoded, Status> {
     let view = shared.store.view();
+    shared.access.check_range(&*view, caller, request)?;
     let header = |revision| RangeResponse {
         header: Some(shared.consensus.header(revision)),
         ..RangeResponse::default()

@@ -1,6 +1,7 @@
 //! A range in chunks: large answers without holding them whole (etcd 3.7 `RangeStream`).
 
 use super::{Shared, kv};
+use crate::auth::Caller;
 use prost::Message as _;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse};
@@ -38,11 +39,11 @@ pub fn check(request: &RangeRequest) -> Result<(), Status> {
 }
 
 /// Starts answering `request`, which was admitted; the revision is pinned by the first chunk.
-pub fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream, Status> {
+pub fn start(shared: Shared, caller: Option<Caller>, request: RangeRequest) -> Result<RangeStream, Status> {
     let limit = request.limit;
     let mut page = request.clone();
     page.limit = chunk_limit(limit, FIRST_CHUNK);
-    let first = kv::answer_range(&shared, &page)?;
+    let first = kv::answer_range(&shared, caller.as_ref(), &page)?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let mut chunk = first;
@@ -84,7 +85,7 @@ pub fn start(shared: Shared, request: RangeRequest) -> Result<RangeStream, Statu
             };
             page.key = [&last_key[..], &[0]].concat().into();
             page.limit = chunk_limit(if limit > 0 { limit - sent } else { 0 }, keys);
-            chunk = match kv::answer_range(&shared, &page) {
+            chunk = match kv::answer_range(&shared, caller.as_ref(), &page) {
                 Ok(chunk) => chunk,
                 Err(status) => {
                     // The client is gone, or learns why the stream ends.

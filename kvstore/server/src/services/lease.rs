@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::reply::expect_response;
+use crate::auth::Origin;
 use crate::consensus::LeaderClient;
 use crate::lessor::Renewal;
 use crate::status;
@@ -84,6 +85,21 @@ async fn renew(shared: &Shared, id: i64) -> Result<i64, Status> {
     shared.consensus.at_leader(|| renew_here(shared, id), there).await
 }
 
+/// Whether whoever keeps a lease alive may write all its keys (etcd `checkLeaseRenew`).
+async fn check_renewal(shared: &Shared, origin: &Origin, id: i64) -> Result<(), Status> {
+    let caller = shared.access.caller(origin).await?;
+    let view = shared.store.view();
+    let Some(judge) = shared.access.judge(&*view, caller.as_ref())? else {
+        return Ok(());
+    };
+    if caller.is_none() {
+        return Err(status::refused(Refusal::UserEmpty));
+    }
+    judge
+        .lease_writes(&*view, id)
+        .map_err(|error| status::failed(&error))
+}
+
 #[tonic::async_trait]
 impl lease_server::Lease for LeaseService {
     async fn lease_grant(
@@ -91,6 +107,7 @@ impl lease_server::Lease for LeaseService {
         request: Request<LeaseGrantRequest>,
     ) -> Result<Response<LeaseGrantResponse>, Status> {
         self.shared.check_leader(&request)?;
+        self.shared.access.require_user(&request).await?;
         let mut request = request.into_inner();
         self.shared.quota.admit(LEASE_COST).await?;
         if request.ttl > MAX_LEASE_TTL {
@@ -115,7 +132,9 @@ impl lease_server::Lease for LeaseService {
         request: Request<LeaseRevokeRequest>,
     ) -> Result<Response<LeaseRevokeResponse>, Status> {
         self.shared.check_leader(&request)?;
+        self.shared.access.require_user(&request).await?;
         let command = Command {
+            header: self.shared.access.header(&request).await?,
             lease_revoke: Some(request.into_inner()),
             ..Command::default()
         };
@@ -134,6 +153,8 @@ impl lease_server::Lease for LeaseService {
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         self.shared.check_leader(&request)?;
         let shared = self.shared.clone();
+        // Auth may be enabled while the stream lives.
+        let origin = Origin::of(&request);
         let mut requests = request.into_inner();
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
@@ -151,13 +172,15 @@ impl lease_server::Lease for LeaseService {
                 let Ok(Some(request)) = request else { return };
                 // As in etcd, the header is taken before the renewal.
                 let header = shared.consensus.header(shared.store.hub.revision());
-                let answer = renew(&shared, request.id)
-                    .await
-                    .map(|ttl| LeaseKeepAliveResponse {
-                        header: Some(header),
-                        id: request.id,
-                        ttl,
-                    });
+                let renewed = match check_renewal(&shared, &origin, request.id).await {
+                    Ok(()) => renew(&shared, request.id).await,
+                    Err(refused) => Err(refused),
+                };
+                let answer = renewed.map(|ttl| LeaseKeepAliveResponse {
+                    header: Some(header),
+                    id: request.id,
+                    ttl,
+                });
                 let failed = answer.is_err();
                 if sender.send(answer).await.is_err() || failed {
                     return;
@@ -172,6 +195,8 @@ impl lease_server::Lease for LeaseService {
         request: Request<LeaseTimeToLiveRequest>,
     ) -> Result<Response<LeaseTimeToLiveResponse>, Status> {
         self.shared.check_leader(&request)?;
+        self.shared.access.require_user(&request).await?;
+        let origin = Origin::of(&request);
         let request = request.into_inner();
         let id = request.id;
         let there = |mut leader: LeaderClient| async move {
@@ -192,8 +217,14 @@ impl lease_server::Lease for LeaseService {
             response.granted_ttl = lease.granted;
             if request.keys {
                 self.shared.barrier.wait().await?;
-                response.keys =
-                    lease_keys(&*self.shared.store.view(), id).map_err(|error| status::unreadable(&error))?;
+                let caller = self.shared.access.caller(&origin).await?;
+                let view = self.shared.store.view();
+                if let Some(judge) = self.shared.access.judge(&*view, caller.as_ref())? {
+                    judge
+                        .lease_reads(&*view, id)
+                        .map_err(|error| status::failed(&error))?;
+                }
+                response.keys = lease_keys(&*view, id).map_err(|error| status::unreadable(&error))?;
             }
         }
         Ok(Response::new(response))
@@ -204,15 +235,25 @@ impl lease_server::Lease for LeaseService {
         request: Request<LeaseLeasesRequest>,
     ) -> Result<Response<LeaseLeasesResponse>, Status> {
         self.shared.check_leader(&request)?;
+        self.shared.access.require_user(&request).await?;
+        let caller = self.shared.access.caller_of(&request).await?;
+        let view = self.shared.store.view();
         // As in etcd, in the order of expiry; only the leader knows it.
-        let ids = match self.shared.store.lessor.by_expiry() {
+        let ids: Vec<i64> = match self.shared.store.lessor.by_expiry() {
             Some(ids) => ids,
-            None => leases(&*self.shared.store.view())
+            None => leases(&*view)
                 .map_err(|error| status::unreadable(&error))?
                 .into_iter()
                 .map(|lease| lease.id)
                 .collect(),
         };
+        if let Some(judge) = self.shared.access.judge(&*view, caller.as_ref())? {
+            for id in &ids {
+                judge
+                    .lease_reads(&*view, *id)
+                    .map_err(|error| status::failed(&error))?;
+            }
+        }
         Ok(Response::new(LeaseLeasesResponse {
             header: Some(self.shared.consensus.header(self.shared.store.hub.revision())),
             leases: ids.into_iter().map(|id| LeaseStatus { id }).collect(),

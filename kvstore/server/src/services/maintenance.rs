@@ -30,6 +30,11 @@ impl MaintenanceService {
 #[tonic::async_trait]
 impl maintenance_server::Maintenance for MaintenanceService {
     async fn alarm(&self, request: Request<AlarmRequest>) -> Result<Response<AlarmResponse>, Status> {
+        if request.get_ref().action() == AlarmAction::Get {
+            self.shared.access.require_user(&request).await?;
+        } else {
+            self.shared.access.require_admin(&request).await?;
+        }
         let request = request.into_inner();
         if request.action() == AlarmAction::Get {
             let view = self.shared.store.view();
@@ -56,7 +61,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
     }
 
     /// Answered by this member alone, with or without a quorum.
-    async fn status(&self, _request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.shared.access.require_user(&request).await?;
         let leader = self.shared.consensus.view();
         let revision = self.shared.store.hub.revision();
         let store = &self.shared.store;
@@ -92,8 +98,9 @@ impl maintenance_server::Maintenance for MaintenanceService {
     /// The engine gives space back by itself, while it serves; this makes it hurry, and doesn't wait.
     async fn defragment(
         &self,
-        _request: Request<DefragmentRequest>,
+        request: Request<DefragmentRequest>,
     ) -> Result<Response<DefragmentResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let begun = Instant::now();
         self.shared.reclaimer.hurry();
         let took = begun.elapsed().as_secs_f64();
@@ -104,7 +111,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
     }
 
     /// Of the whole state, as members compare it: all that is replicated.
-    async fn hash(&self, _request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+    async fn hash(&self, request: Request<HashRequest>) -> Result<Response<HashResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let begun = Instant::now();
         let mut work = aside::start(&self.shared.store, |view, on_slice| {
             let revision = Meta::read(view)?.revision;
@@ -121,6 +129,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
     }
 
     async fn hash_kv(&self, request: Request<HashKvRequest>) -> Result<Response<HashKvResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let begun = Instant::now();
         let revision = request.into_inner().revision;
         let mut work = aside::start(&self.shared.store, move |view, on_slice| {
@@ -144,8 +153,9 @@ impl maintenance_server::Maintenance for MaintenanceService {
     /// Any member has a snapshot to give, a learner and one without a leader too.
     async fn snapshot(
         &self,
-        _request: Request<SnapshotRequest>,
+        request: Request<SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let messages = self.shared.snapshots.stream(Vec::new()).await?;
         Ok(Response::new(ReceiverStream::new(messages)))
     }
@@ -154,6 +164,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
         &self,
         request: Request<MoveLeaderRequest>,
     ) -> Result<Response<MoveLeaderResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         let target = request.into_inner().target_id;
         let consensus = &self.shared.consensus;
         if !consensus.view().is_leader {
@@ -174,8 +185,9 @@ impl maintenance_server::Maintenance for MaintenanceService {
 
     async fn downgrade(
         &self,
-        _request: Request<DowngradeRequest>,
+        request: Request<DowngradeRequest>,
     ) -> Result<Response<DowngradeResponse>, Status> {
+        self.shared.access.require_admin(&request).await?;
         Err(Status::unimplemented("etcdserver: downgrade is not supported"))
     }
 }

@@ -20,6 +20,7 @@ pub fn encode_reply(reply: Reply, index: u64) -> ProposeResponse {
                 Response::LeaseGrant(response) => response.encode_to_vec(),
                 Response::LeaseRevoke(response) => response.encode_to_vec(),
                 Response::Alarm(response) => response.encode_to_vec(),
+                Response::Authenticate(response) => response.encode_to_vec(),
                 Response::Done => Vec::new(),
             },
         ),
@@ -62,6 +63,8 @@ pub fn decode_reply(command: &Command, answer: ProposeResponse) -> Result<Reply,
         parse(&answer, Response::LeaseRevoke)
     } else if command.alarm.is_some() {
         parse(&answer, Response::Alarm)
+    } else if command.authenticate.is_some() {
+        parse(&answer, Response::Authenticate)
     } else {
         Ok(Ok(Response::Done))
     }

@@ -3,6 +3,7 @@
 
 use super::encoded::{Encoded, EncodedCodec};
 use super::{Shared, requires_leader};
+use crate::auth::Origin;
 use crate::watch::{StreamOptions, serve};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Ready, ready};
@@ -81,6 +82,9 @@ fn start(
     let options = StreamOptions {
         store: Arc::clone(&shared.store),
         consensus: shared.consensus.clone(),
+        access: shared.access.clone(),
+        // Auth may be enabled while the stream lives.
+        origin: Origin::of(&request),
         random: shared.random.clone(),
         progress_interval: shared.progress_interval,
         fragment_bytes: shared.max_request_bytes + (512 << 10),

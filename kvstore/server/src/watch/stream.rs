@@ -1,6 +1,7 @@
 //! One client's watch stream (etcd `server/etcdserver/api/v3rpc/watch.go`).
 
 use super::event::{Behind, CatchUp, EncodedEvents, Interest, Message, Subscription};
+use crate::auth::{Access, Origin};
 use crate::consensus::Consensus;
 use crate::services::Encoded;
 use crate::status;
@@ -37,6 +38,9 @@ const LEADER_CHECK: Duration = Duration::from_millis(500);
 pub struct StreamOptions {
     pub store: Arc<Store>,
     pub consensus: Consensus,
+    pub access: Access,
+    /// Who watches.
+    pub origin: Origin,
     pub random: Random,
     /// How often idle watchers that asked for it hear of the revision.
     pub progress_interval: Duration,
@@ -226,6 +230,12 @@ impl WatchStream {
         } else {
             create.key
         };
+        if create.start_revision < 0 {
+            return self.refuse(revision, Refusal::Compacted.to_string()).await;
+        }
+        if let Err(denied) = self.permitted(&key, &create.range_end).await {
+            return self.refuse(revision, denied.message().to_owned()).await;
+        }
         let range = KeyRange::new(key, create.range_end);
         if create.start_revision < 0 {
             return self.refuse(revision, Refusal::Compacted.to_string()).await;
@@ -269,6 +279,16 @@ impl WatchStream {
             ..self.response(revision)
         };
         self.send(response).await
+    }
+
+    /// Whether a range may be watched; asked once, as in etcd.
+    async fn permitted(&self, key: &Bytes, range_end: &Bytes) -> Result<(), Status> {
+        let caller = self.options.access.caller(&self.options.origin).await?;
+        let view = self.options.store.view();
+        match self.options.access.judge(&*view, caller.as_ref())? {
+            Some(judge) => judge.read(key, range_end).map_err(status::refused),
+            None => Ok(()),
+        }
     }
 
     /// A watch that never was: created and canceled in one message.
