@@ -2,6 +2,8 @@
 // These members run in real time, outside of any simulation.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+#[path = "etcd/auth.rs"]
+mod auth;
 #[path = "etcd/cluster.rs"]
 mod cluster;
 #[path = "etcd/contests.rs"]

@@ -17,7 +17,7 @@ use stores::{Answer, Store};
 use support::Random;
 use tokio::sync::mpsc;
 
-const SEEDS: std::ops::Range<u64> = 0..2000;
+const SEEDS: std::ops::Range<u64> = 0..1500;
 const STEPS: usize = 8;
 /// After this many seeds the events are compared too.
 const EPOCH: u64 = 50;
