@@ -13,7 +13,8 @@ use std::time::Duration;
 use support::Sabotage;
 
 fn store() -> Store {
-    Store::open(Arc::new(MemoryDisk::new().open(Duration::ZERO)), Sabotage::NONE).unwrap()
+    let engine = Arc::new(MemoryDisk::new().open(Duration::ZERO));
+    Store::open(engine, Duration::from_secs(300), Sabotage::NONE).unwrap()
 }
 
 /// Applies the entries up to `to` that are still missing; each is a write of one revision.

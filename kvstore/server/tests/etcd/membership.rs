@@ -761,7 +761,7 @@ fn etcdctl_changes_the_members() {
         .await;
         let id = added.split_whitespace().nth(1).unwrap().to_owned();
         assert!(
-            added.starts_with(&format!("Member {id} added to cluster ")),
+            added.starts_with(&format!("Member {id:>16} added to cluster ")),
             "{added}"
         );
         assert!(
@@ -791,7 +791,7 @@ fn etcdctl_changes_the_members() {
         })
         .await;
         assert!(
-            promoted.starts_with(&format!("Member {id} promoted in cluster ")),
+            promoted.starts_with(&format!("Member {id:>16} promoted in cluster ")),
             "{promoted}"
         );
         let leads = leader(&seats).await;
@@ -809,7 +809,7 @@ fn etcdctl_changes_the_members() {
         );
         let updated = etcdctl(&seats[0], &["member", "update", &id, &flag]).unwrap();
         assert!(
-            updated.starts_with(&format!("Member {id} updated in cluster ")),
+            updated.starts_with(&format!("Member {id:>16} updated in cluster ")),
             "{updated}"
         );
         let removed = until("the new leader is removed", async || {
@@ -817,7 +817,7 @@ fn etcdctl_changes_the_members() {
         })
         .await;
         assert!(
-            removed.starts_with(&format!("Member {id} removed from cluster ")),
+            removed.starts_with(&format!("Member {id:>16} removed from cluster ")),
             "{removed}"
         );
         assert!(four.error().await.contains("permanently removed"));

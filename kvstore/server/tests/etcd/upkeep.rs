@@ -138,8 +138,8 @@ async fn a_higher_quota_clears_the_alarm_and_none_never_raises_it() {
         quota_bytes: 0,
         ..small
     });
-    no_alarms(&node.address).await;
     assert_eq!(put_soon(&node.address, "key", "more").await, last + 1);
+    no_alarms(&node.address).await;
     assert_eq!(status(&node.address).await.db_size_quota, 0);
 }
 
