@@ -2,7 +2,7 @@
 
 use crate::bolt::{BoltWriter, WriteError};
 use crate::schema::{self, LeaseMessage, RevisionKey};
-use kvstore_core::{KeptEvent, KeptMeta, Read, ReadError, each_event, each_lease};
+use kvstore_core::{KeptAuth, KeptEvent, KeptMeta, Read, ReadError, each_event, each_lease};
 use prost::Message as _;
 use proto::mvccpb::KeyValue;
 use std::io::{Seek, Write};
@@ -54,14 +54,19 @@ pub fn export<W: Write + Seek>(view: &dyn Read, origin: &Origin, out: W) -> Resu
     for alarm in alarms {
         file.put(&alarm, &[])?;
     }
-    for empty in [
-        schema::AUTH,
-        schema::AUTH_ROLES,
-        schema::AUTH_USERS,
-        schema::CLUSTER,
-    ] {
-        file.bucket(empty)?;
+    let auth = KeptAuth::read(view)?;
+    file.bucket(schema::AUTH)?;
+    file.put(schema::AUTH_ENABLED, &[u8::from(auth.state.enabled)])?;
+    file.put(schema::AUTH_REVISION, &auth.state.revision.to_be_bytes())?;
+    file.bucket(schema::AUTH_ROLES)?;
+    for role in &auth.roles {
+        file.put(&role.name, &role.encode_to_vec())?;
     }
+    file.bucket(schema::AUTH_USERS)?;
+    for user in &auth.users {
+        file.put(&user.name, &user.encode_to_vec())?;
+    }
+    file.bucket(schema::CLUSTER)?;
     file.bucket(schema::KEY)?;
     each_event(view, |event| {
         let (key, value) = record_of(event);

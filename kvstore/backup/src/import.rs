@@ -3,8 +3,8 @@
 use crate::bolt::{Bucket, Database, FormatError, Source};
 use crate::schema::{self, LeaseMessage, RevisionKey};
 use kvstore_core::{
-    Batch, KeptEvent, KeptMeta, LeaseRecord, Read, ReadError, restore_derived, restore_event, restore_lease,
-    restore_meta,
+    AuthState, Batch, KeptAuth, KeptEvent, KeptMeta, LeaseRecord, Read, ReadError, restore_auth,
+    restore_derived, restore_event, restore_lease, restore_meta,
 };
 use prost::Message as _;
 use proto::etcdserverpb::AlarmMember;
@@ -27,8 +27,6 @@ pub enum ImportError<T: std::error::Error> {
         bucket: &'static str,
         what: &'static str,
     },
-    #[error("the backup has users or roles, which can't be restored: this release keeps none")]
-    Auth,
     #[error("revision {revision} can't be raised by {bump}")]
     Bump { revision: i64, bump: u64 },
     #[error("reading back what was restored")]
@@ -79,7 +77,6 @@ pub fn import<S: Source, T: Target>(
         database,
         all: database.buckets()?,
     };
-    buckets.refuse_auth::<T::Error>()?;
     let mut sink = Sink {
         target,
         batch: Batch::default(),
@@ -106,6 +103,7 @@ pub fn import<S: Source, T: Target>(
         meta.compacted = meta.revision;
     }
     restore_meta(&mut sink.batch, &meta, stored_bytes);
+    restore_auth(&mut sink.batch, &buckets.auth::<T::Error>()?);
     sink.flush()?;
     restore_derived(&*target.view(), BATCH_RECORDS, |batch| {
         target.write(&batch).map_err(ImportError::Target)
@@ -173,20 +171,46 @@ impl<S: Source> Buckets<'_, S> {
         Ok(None)
     }
 
-    fn refuse_auth<E: std::error::Error>(&self) -> Result<(), ImportError<E>> {
-        let enabled = self
-            .get(schema::AUTH, schema::AUTH_ENABLED)?
-            .is_some_and(|value| value == [1]);
-        let mut known = false;
-        for name in [schema::AUTH_USERS, schema::AUTH_ROLES] {
-            if let Some(bucket) = self.find(name) {
-                known |= self.database.entries(bucket).next()?.is_some();
+    /// Users, roles, and whether requests are judged by them.
+    fn auth<E: std::error::Error>(&self) -> Result<KeptAuth, ImportError<E>> {
+        let enabled = self.get(schema::AUTH, schema::AUTH_ENABLED)?;
+        let revision = match self.get(schema::AUTH, schema::AUTH_REVISION)? {
+            None => 1,
+            Some(value) => {
+                let bytes = value.try_into().map_err(|_| ImportError::Record {
+                    bucket: "auth",
+                    what: "a revision that isn't a number",
+                })?;
+                u64::from_be_bytes(bytes)
             }
+        };
+        Ok(KeptAuth {
+            state: AuthState {
+                enabled: enabled.is_some_and(|value| value == [1]),
+                // Before there are any users etcd stores none, or zero.
+                revision: revision.max(1),
+            },
+            users: self.messages(schema::AUTH_USERS, "authUsers", "not a user")?,
+            roles: self.messages(schema::AUTH_ROLES, "authRoles", "not a role")?,
+        })
+    }
+
+    /// The values of bucket `name`, all of one kind.
+    fn messages<M: prost::Message + Default, E: std::error::Error>(
+        &self,
+        name: &[u8],
+        bucket: &'static str,
+        what: &'static str,
+    ) -> Result<Vec<M>, ImportError<E>> {
+        let Some(found) = self.find(name) else {
+            return Ok(Vec::new());
+        };
+        let mut messages = Vec::new();
+        let mut entries = self.database.entries(found);
+        while let Some((_, value)) = entries.next()? {
+            messages.push(M::decode(value).map_err(|_| ImportError::Record { bucket, what })?);
         }
-        if enabled || known {
-            return Err(ImportError::Auth);
-        }
-        Ok(())
+        Ok(messages)
     }
 
     fn leases<T: Target>(&self, sink: &mut Sink<'_, T>) -> Result<u64, ImportError<T::Error>> {

@@ -16,6 +16,7 @@ pub const MEMBERS_REMOVED: &[u8] = b"members_removed";
 pub const META: &[u8] = b"meta";
 
 pub const AUTH_ENABLED: &[u8] = b"authEnabled";
+pub const AUTH_REVISION: &[u8] = b"authRevision";
 pub const CONF_STATE: &[u8] = b"confState";
 pub const CONSISTENT_INDEX: &[u8] = b"consistent_index";
 pub const FINISHED_COMPACTION: &[u8] = b"finishedCompactRev";

@@ -17,7 +17,7 @@ mod rights;
 pub use gate::{Gate, RightsCache};
 pub use judge::{Identity, Judge};
 pub use management::{credentials, role_permissions, run};
-pub use record::{AuthState, User, auth_state, role_names, user, user_names};
+pub use record::{AuthState, KeptAuth, User, auth_state, restore_auth, role_names, user, user_names};
 
 #[cfg(test)]
 mod tests;

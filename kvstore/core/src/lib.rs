@@ -39,8 +39,8 @@ pub use archive::{
     KeptEvent, KeptMeta, each_event, each_lease, restore_derived, restore_event, restore_lease, restore_meta,
 };
 pub use auth::{
-    AuthState, Gate, Identity, Judge, RightsCache, User, auth_state, credentials, role_names,
-    role_permissions, user, user_names,
+    AuthState, Gate, Identity, Judge, KeptAuth, RightsCache, User, auth_state, credentials, restore_auth,
+    role_names, role_permissions, user, user_names,
 };
 pub use command::{Command, is_read_only};
 pub use compaction::{CompactionStep, compaction_step};

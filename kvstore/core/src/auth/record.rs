@@ -1,7 +1,7 @@
 //! Users and roles as records of the state.
 
 use crate::overlay::Overlay;
-use crate::read::{Read, ReadError, Space};
+use crate::read::{Batch, Read, ReadError, Space};
 use bytes::Bytes;
 use prost::Message;
 use proto::authpb::Role;
@@ -16,6 +16,48 @@ const FORMAT: u32 = 1;
 const STATE: &[u8] = b"auth/state";
 const USER: &[u8] = b"auth/user/";
 const ROLE: &[u8] = b"auth/role/";
+
+/// Users, roles, and how auth stands: all that is kept of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptAuth {
+    pub state: AuthState,
+    /// Sorted by name.
+    pub users: Vec<User>,
+    /// Sorted by name.
+    pub roles: Vec<Role>,
+}
+
+impl KeptAuth {
+    /// # Errors
+    /// When the store can't be read, or was written by a newer release.
+    pub fn read(view: &dyn Read) -> Result<Self, ReadError> {
+        let missing = |name: &String| ReadError::corrupt(Space::Meta, format!("no record of {name:?}"));
+        let users = user_names(view)?;
+        let users = users
+            .iter()
+            .map(|name| user(view, name)?.ok_or_else(|| missing(name)));
+        let roles = role_names(view)?;
+        let roles = roles
+            .iter()
+            .map(|name| role(view, name)?.ok_or_else(|| missing(name)));
+        Ok(Self {
+            state: auth_state(view)?,
+            users: users.collect::<Result<_, _>>()?,
+            roles: roles.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Writes all of auth into a state under construction.
+pub fn restore_auth(batch: &mut Batch, kept: &KeptAuth) {
+    batch.put(Space::Meta, STATE, state_record(kept.state));
+    for user in &kept.users {
+        batch.put(Space::Meta, [USER, &user.name].concat(), user.encode_to_vec());
+    }
+    for role in &kept.roles {
+        batch.put(Space::Meta, [ROLE, &role.name].concat(), role.encode_to_vec());
+    }
+}
 
 /// How auth stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +87,16 @@ pub fn auth_state(view: &dyn Read) -> Result<AuthState, ReadError> {
 }
 
 pub fn write_state(state: &mut Overlay<'_>, auth: AuthState) {
+    state.put(Space::Meta, STATE, state_record(auth));
+}
+
+fn state_record(auth: AuthState) -> Vec<u8> {
     let record = raftpb::AuthState {
         format: FORMAT,
         enabled: auth.enabled,
         revision: auth.revision,
     };
-    state.put(Space::Meta, STATE, record.encode_to_vec());
+    record.encode_to_vec()
 }
 
 /// Makes the next auth revision.

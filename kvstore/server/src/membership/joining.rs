@@ -202,8 +202,17 @@ async fn join(
     }
 }
 
-/// As etcd's `ValidateClusterAndAssignIDs`.
+/// As etcd's `ValidateClusterAndAssignIDs`. One that has been here before, and has lost its folder, comes back by
+/// the command that it was always started with, whoever has come and gone since.
 fn matches_cluster(place: &Place, members: &[Member]) -> Result<(), String> {
+    let comes_back = members.iter().any(|member| {
+        // A founder has had its name from the start, one added since was let in with a folder.
+        let was_here = !member.name.is_empty() || member.incarnation != 0;
+        was_here && same_urls(&member.peer_urls, &place.peer_urls)
+    });
+    if comes_back {
+        return Ok(());
+    }
     if members.len() != place.initial.len() {
         return Err(format!(
             "member count is unequal: the cluster has {}, the initial cluster {}",

@@ -35,39 +35,38 @@ struct Sent {
     at: Instant,
 }
 
+/// The stream itself.
+struct Link {
+    requests: mpsc::Sender<raftpb::AppendRequest>,
+    answers: Streaming<raftpb::AppendResponse>,
+}
+
 struct AppendStream<'s, S> {
     connection: &'s mut Connection,
     input: Option<S>,
-    requests: mpsc::Sender<raftpb::AppendRequest>,
-    answers: Streaming<raftpb::AppendResponse>,
+    /// Made for the first append, not before: with it comes the pause after a failure.
+    link: Option<Link>,
     sent: VecDeque<Sent>,
 }
 
-/// Opens the stream; then what `input` gives is sent as the answers are asked for.
-pub async fn open<S>(connection: &mut Connection, input: S) -> Opened<'_>
+/// The answers to what `input` gives; it is sent as they are asked for.
+pub fn open<S>(connection: &mut Connection, input: S) -> BoxStream<'_, Item>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
 {
-    let (requests, receiver) = mpsc::channel(IN_FLIGHT);
-    let mut client = connection.client();
-    let call = async move { client.append_stream(ReceiverStream::new(receiver)).await };
-    let answers = connection
-        .call(RPCTypes::AppendEntries, APPEND_TIMEOUT, call)
-        .await?;
     let stream = AppendStream {
         connection,
         input: Some(input),
-        requests,
-        answers,
+        link: None,
         sent: VecDeque::new(),
     };
-    let answers = futures::stream::unfold(Some(stream), |stream| async move {
+    futures::stream::unfold(Some(stream), |stream| async move {
         let mut stream = stream?;
         let item = stream.next().await?;
         let goes_on = matches!(&item, Ok(Ok(_)));
         Some((item, goes_on.then_some(stream)))
-    });
-    Ok(answers.boxed())
+    })
+    .boxed()
 }
 
 impl<S> AppendStream<'_, S>
@@ -84,10 +83,10 @@ where
             let sends = self.sent.len() < IN_FLIGHT;
             tokio::select! {
                 biased;
-                answer = self.answers.message() => return Some(self.answered(answer)),
+                answer = answer_of(&mut self.link) => return Some(self.answered(answer)),
                 request = next_of(&mut self.input), if sends && self.input.is_some() => match request {
                     Some(request) => {
-                        if let Err(error) = self.send(&request) {
+                        if let Err(error) = self.send(&request).await {
                             return Some(Err(error));
                         }
                     }
@@ -101,11 +100,15 @@ where
         }
     }
 
-    fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) -> Result<(), RPCError<TypeConfig>> {
+    async fn send(&mut self, request: &AppendEntriesRequest<TypeConfig>) -> Result<(), RPCError<TypeConfig>> {
         let message = self.connection.append_out(request);
         self.connection.sends(&message);
+        let link = match &mut self.link {
+            Some(link) => link,
+            None => self.link.insert(connect(self.connection).await?),
+        };
         // There is room for as many as may be on their way; so it fails only when the stream is gone.
-        self.requests
+        link.requests
             .try_send(message)
             .map_err(|_| gone(&Status::unavailable("the stream of appends has ended")))?;
         self.sent.push_back(Sent {
@@ -135,6 +138,24 @@ where
             return Err(gone(&Status::internal("an answer to nothing")));
         };
         Ok(append_in(answer)?.into_stream_result(sent.previous, sent.last))
+    }
+}
+
+async fn connect(connection: &mut Connection) -> Result<Link, RPCError<TypeConfig>> {
+    let (requests, receiver) = mpsc::channel(IN_FLIGHT);
+    let mut client = connection.client();
+    let call = async move { client.append_stream(ReceiverStream::new(receiver)).await };
+    let answers = connection
+        .call(RPCTypes::AppendEntries, APPEND_TIMEOUT, call)
+        .await?;
+    Ok(Link { requests, answers })
+}
+
+/// The next answer; never, while there is no stream.
+async fn answer_of(link: &mut Option<Link>) -> Result<Option<raftpb::AppendResponse>, Status> {
+    match link {
+        Some(link) => link.answers.message().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -241,7 +241,8 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
-        append_stream::open(self, input).boxed()
+        let answers = append_stream::open(self, input);
+        futures::future::ready(Ok(answers)).boxed()
     }
 
     async fn vote(

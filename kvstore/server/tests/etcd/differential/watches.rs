@@ -253,17 +253,12 @@ impl Generator {
     }
 
     fn create(&self, now: i64, compacted: i64) -> WatchCreateRequest {
-        let start_revision = match self.below(8) {
+        // None before the first: older etcd lets such a watcher be and cancels it later, etcd from 3.6 on and ours
+        // refuse it at once.
+        let start_revision = match self.below(7) {
             0..3 => 0,
             3..6 => (now - self.below(25) as i64).max(1),
-            6 => now + 1 + self.below(6) as i64,
-            _ => -1,
-        };
-        // With both faults older etcd names the range, etcd from 3.6 on and ours the revision.
-        let range_end = if start_revision < 0 {
-            Bytes::new()
-        } else {
-            self.end()
+            _ => now + 1 + self.below(6) as i64,
         };
         WatchCreateRequest {
             key: if self.one_in(20) {
@@ -271,7 +266,7 @@ impl Generator {
             } else {
                 Bytes::from_static(KEYS[self.below(KEYS.len() as u64) as usize])
             },
-            range_end,
+            range_end: self.end(),
             // Older etcd loses tombstones at the compacted revision itself (etcd issue 19179).
             start_revision: if start_revision == compacted {
                 compacted + 1
