@@ -389,7 +389,8 @@ fn a_cluster_grows_from_one_to_three_and_never_waits_for_who_is_not_there() {
         one.start();
         put_soon(one.address(), "k/1", "v").await;
         let mut two = joiner("two", &[&one]);
-        one.add(&two.peer, false).await.unwrap();
+        // Not before the first has made itself known.
+        until("a second is added", async || one.add(&two.peer, false).await.ok()).await;
         // Writes go on although the new member isn't there.
         put(one.address(), "k/2", "v").await.unwrap();
         let unstarted = ClusterPeer::new("nobody", "http://127.0.0.1:1");

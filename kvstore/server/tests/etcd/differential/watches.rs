@@ -96,6 +96,10 @@ impl Stream {
     fn take_down(&mut self, response: &WatchResponse) {
         let told = self.told.entry(response.watch_id).or_default();
         let revision = response.header.as_ref().map_or(0, |header| header.revision);
+        if response.canceled {
+            // By compaction, too, while something else is waited for.
+            self.live.remove(&response.watch_id);
+        }
         if response.created || response.canceled {
             told.push(format!(
                 "created {} canceled {} reason {:?} compacted {} at {revision}",
