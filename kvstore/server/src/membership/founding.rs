@@ -6,6 +6,11 @@
 //! - beside founders that have seen this very folder fresh (by its incarnation) when they founded: then it
 //!   has taken part in nothing since, because what it takes part in it would remember.
 //!
+//! A founder that has seen another folder in this one's place shows that one was lost: then it never founds.
+//!
+//! Who was not seen when the others founded has to be admitted by a quorum of them. So that a member which
+//! starts a little later needn't, those that are enough wait a while for the rest.
+//!
 //! Everything else is the leader's to decide: see [`super::admission`].
 
 use proto::raftpb::{DescribeResponse, Founder, Standing};
@@ -18,6 +23,8 @@ pub struct Prospect {
     pub incarnation: u64,
     /// Members of the initial cluster, itself included.
     pub size: usize,
+    /// Whether it has waited long enough for those who don't answer.
+    pub patience_over: bool,
 }
 
 /// What to do next.
@@ -29,6 +36,8 @@ pub enum Step {
     AskAdmission,
     /// Too few answer.
     Wait,
+    /// Enough answer, but not all: the rest may be about to start.
+    WaitForAll,
 }
 
 /// Decides from the answers of the other members of the initial cluster; who didn't answer isn't among them.
@@ -52,13 +61,22 @@ pub fn next_step(prospect: &Prospect, answers: &[DescribeResponse]) -> Step {
             incarnation: answer.incarnation,
         })
         .collect();
-    if ready.len() + 1 > prospect.size / 2 {
-        return Step::Found(ready);
+    let runs = answers.iter().any(|answer| answer.standing() != Standing::Fresh);
+    let was_another =
+        |founder: &Founder| founder.member == me.member && founder.incarnation != me.incarnation;
+    let lost = answers
+        .iter()
+        .any(|answer| answer.cluster == prospect.cluster && answer.founders.iter().any(was_another));
+    let quorum = ready.len() + 1 > prospect.size / 2;
+    if quorum && !lost {
+        let all = ready.len() + 1 == prospect.size;
+        return if all || runs || prospect.patience_over {
+            Step::Found(ready)
+        } else {
+            Step::WaitForAll
+        };
     }
-    if answers.iter().any(|answer| answer.standing() != Standing::Fresh) {
-        return Step::AskAdmission;
-    }
-    Step::Wait
+    if runs { Step::AskAdmission } else { Step::Wait }
 }
 
 #[cfg(test)]
@@ -70,6 +88,7 @@ mod tests {
         member: 1,
         incarnation: 11,
         size: 3,
+        patience_over: true,
     };
 
     fn answer(member: u64, standing: Standing, founders: &[(u64, u64)]) -> DescribeResponse {
@@ -105,6 +124,27 @@ mod tests {
     fn two_fresh_of_three_are_enough() {
         assert_eq!(next_step(&THREE, &[]), Step::Wait);
         assert_eq!(next_step(&THREE, &[answer(2, Standing::Fresh, &[])]), found(&[2]));
+    }
+
+    #[test]
+    fn the_third_is_waited_for_until_patience_is_over() {
+        let patient = Prospect {
+            patience_over: false,
+            ..THREE
+        };
+        let fresh = |member| answer(member, Standing::Fresh, &[]);
+        assert_eq!(next_step(&patient, &[fresh(2)]), Step::WaitForAll);
+        assert_eq!(next_step(&patient, &[fresh(2), fresh(3)]), found(&[2, 3]));
+        // One that runs has waited already.
+        let founder = answer(2, Standing::Founder, &[(1, 11)]);
+        assert_eq!(next_step(&patient, &[founder]), found(&[2]));
+    }
+
+    #[test]
+    fn a_lost_folder_doesnt_found_beside_a_fresh_one() {
+        let knows_another = answer(2, Standing::Founder, &[(1, 99)]);
+        let fresh = answer(3, Standing::Fresh, &[]);
+        assert_eq!(next_step(&THREE, &[knows_another, fresh]), Step::AskAdmission);
     }
 
     #[test]

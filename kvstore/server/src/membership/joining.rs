@@ -22,6 +22,8 @@ use tonic::Code;
 const DESCRIBE_PATIENCE: Duration = Duration::from_secs(1);
 /// A leader gets this long to admit a member: it may have to reach a quorum first.
 const ADMIT_PATIENCE: Duration = Duration::from_secs(10);
+/// Those who could found the cluster without the rest wait for it so long.
+const FOUNDING_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the others are asked.
 const RETRY: Duration = Duration::from_millis(50);
 /// How often it is said what is waited for.
@@ -143,13 +145,15 @@ pub async fn take_place(config: &MemberConfig, peers: &Peers, desk: &Desk) -> Re
 }
 
 async fn found_or_rejoin(place: &Place, incarnation: u64, peers: &Peers) -> Result<Identity, MemberError> {
-    let prospect = Prospect {
+    let mut prospect = Prospect {
         cluster: place.cluster,
         member: place.member,
         incarnation,
         size: place.initial.len(),
+        patience_over: false,
     };
     let mut complained = Instant::now();
+    let mut enough_since = None;
     loop {
         let answers = describe_others(place, peers).await;
         let waiting_for = match next_step(&prospect, &answers) {
@@ -161,6 +165,11 @@ async fn found_or_rejoin(place: &Place, incarnation: u64, peers: &Peers) -> Resu
                 "the cluster runs already; its leader is asked to admit this member"
             }
             Step::Wait => "too few of the initial cluster answer",
+            Step::WaitForAll => {
+                let since = *enough_since.get_or_insert_with(Instant::now);
+                prospect.patience_over = since.elapsed() >= FOUNDING_PATIENCE;
+                "some of the initial cluster don't answer"
+            }
         };
         if complained.elapsed() >= COMPLAIN {
             complained = Instant::now();

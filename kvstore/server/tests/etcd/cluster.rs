@@ -150,7 +150,10 @@ fn three_members_lose_nothing_when_one_dies_and_returns() {
 fn leadership_moves_when_asked_and_when_the_leader_stops() {
     let mut cluster = Cluster::start();
     runtime().block_on(async {
-        put_soon(cluster.address(0), "k/0", "v").await;
+        // Through each: so all of them have found their place, and any two are a quorum.
+        for member in 0..3 {
+            put_soon(cluster.address(member), "k/0", "v").await;
+        }
         let leader = cluster.leader(0).await;
         let next = (leader + 1) % 3;
         let request = MoveLeaderRequest {

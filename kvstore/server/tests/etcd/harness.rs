@@ -34,8 +34,16 @@ pub struct Node {
 }
 
 impl Node {
-    /// Opens the state (waiting for a dying predecessor to let go of it) and serves.
+    /// Opens the state (waiting for a dying predecessor to let go of it) and serves. What members log is
+    /// printed as `RUST_LOG` says, when it is set.
     pub fn start(config: &MemberConfig) -> Self {
+        if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+            // A second member finds it set already.
+            let _ = tracing_subscriber::fmt()
+                .with_env_filter(filter)
+                .with_writer(std::io::stderr)
+                .try_init();
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .enable_all()
