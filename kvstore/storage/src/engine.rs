@@ -1,9 +1,7 @@
 //! What the store asks of a disk.
 
 use crate::StorageError;
-#[cfg(doc)]
-use kvstore_core::Space;
-use kvstore_core::{Batch, Read};
+use kvstore_core::{Batch, Read, Space};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +31,13 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// When the disk fails; the engine is poisoned then.
     fn write(&self, batch: &Batch) -> Result<(), StorageError>;
+
+    /// As [`Engine::write`], and in the same step every key of `space` from `from` to before `to` is gone. However
+    /// many there are, that is one record.
+    ///
+    /// # Errors
+    /// When the disk fails; the engine is poisoned then.
+    fn write_and_cut(&self, batch: &Batch, space: Space, from: &[u8], to: &[u8]) -> Result<(), StorageError>;
 
     /// Empties the stage: a second set of the spaces of the state, which nobody reads and which is empty
     /// after a crash.

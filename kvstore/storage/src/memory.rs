@@ -202,6 +202,19 @@ impl Engine for MemoryEngine {
         })
     }
 
+    fn write_and_cut(&self, batch: &Batch, space: Space, from: &[u8], to: &[u8]) -> Result<(), StorageError> {
+        self.guarded("writing a batch", |platter| {
+            let mut whole = batch.clone();
+            for key in platter.keys_between(space, from, to) {
+                whole.delete(space, key);
+            }
+            match platter.take(&whole) {
+                true => Ok(()),
+                false => Err(NO_SPACE),
+            }
+        })
+    }
+
     fn clear_stage(&self) -> Result<(), StorageError> {
         self.guarded("emptying the stage", |platter| {
             platter.stage = Default::default();

@@ -87,7 +87,7 @@ impl RaftLog {
     /// When the disk fails.
     pub fn truncate_after(&self, index: Option<u64>) -> Result<(), StorageError> {
         let from = index.map_or(0, |index| index + 1);
-        let batch = self.deletions(from, u64::MAX)?;
+        let batch = self.deletions_from(from)?;
         self.engine.write(&batch)?;
         self.engine.sync()
     }
@@ -97,9 +97,14 @@ impl RaftLog {
     /// # Errors
     /// When the disk fails.
     pub fn purge(&self, id: LogId) -> Result<(), StorageError> {
-        let mut batch = self.deletions(0, id.index + 1)?;
+        let from = self.purged()?.map_or(0, |purged| purged.index + 1);
+        if from > id.index {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
         batch.put(Space::RaftState, PURGED, id.encode_to_vec());
-        self.engine.write(&batch)
+        self.engine
+            .write_and_cut(&batch, Space::Log, &key(from), &key(id.index + 1))
     }
 
     /// # Errors
@@ -134,15 +139,12 @@ impl RaftLog {
         }
     }
 
-    fn deletions(&self, from: u64, to: u64) -> Result<Batch, StorageError> {
+    fn deletions_from(&self, from: u64) -> Result<Batch, StorageError> {
         let view = self.engine.view();
         let mut batch = Batch::default();
         let mut cursor = view.cursor(Space::Log);
         cursor.seek(&key(from))?;
         while let Some((at, _)) = cursor.entry() {
-            if parse_key(at)? >= to {
-                break;
-            }
             batch.delete(Space::Log, at.to_vec());
             cursor.advance()?;
         }

@@ -157,6 +157,11 @@ impl RocksEngine {
     }
 
     fn write_to(&self, side: Side, batch: &Batch, options: &WriteOptions) -> Result<(), StorageError> {
+        let writes = self.encode(side, batch)?;
+        self.write_encoded(writes, options)
+    }
+
+    fn encode(&self, side: Side, batch: &Batch) -> Result<WriteBatch, StorageError> {
         let mut writes = WriteBatch::default();
         // A batch has its spaces one after the other: each is looked up once.
         let mut at: Option<(Space, &ColumnFamily)> = None;
@@ -171,6 +176,10 @@ impl RocksEngine {
                 None => writes.delete_cf(family, &write.key),
             }
         }
+        Ok(writes)
+    }
+
+    fn write_encoded(&self, writes: WriteBatch, options: &WriteOptions) -> Result<(), StorageError> {
         self.guarded("writing a batch", || {
             self.db
                 .write_opt(writes, options)
@@ -222,6 +231,13 @@ impl Engine for RocksEngine {
 
     fn write(&self, batch: &Batch) -> Result<(), StorageError> {
         self.write_to(self.state.get(), batch, &WriteOptions::default())
+    }
+
+    fn write_and_cut(&self, batch: &Batch, space: Space, from: &[u8], to: &[u8]) -> Result<(), StorageError> {
+        let side = self.state.get();
+        let mut writes = self.encode(side, batch)?;
+        writes.delete_range_cf(self.family(space, side)?, from, to);
+        self.write_encoded(writes, &WriteOptions::default())
     }
 
     fn clear_stage(&self) -> Result<(), StorageError> {

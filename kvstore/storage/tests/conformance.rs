@@ -192,7 +192,10 @@ fn the_log_keeps_what_it_is_told(disk: &dyn Disk) {
     assert_eq!(log.last().expect("reads"), None);
     log.append((0..10).map(entry)).expect("appends");
     log.truncate_after(Some(7)).expect("truncates");
+    log.purge(LogId { term: 1, index: 1 }).expect("purges");
     log.purge(LogId { term: 1, index: 2 }).expect("purges");
+    // What is gone already is no reason to stop.
+    log.purge(LogId { term: 1, index: 0 }).expect("purges");
     let vote = Vote {
         leader: None,
         committed: true,

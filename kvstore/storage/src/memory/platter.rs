@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use kvstore_core::{Batch, Space};
 use rpds::RedBlackTreeMapSync;
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Maps that share their structure: a view is a copy of them.
@@ -75,6 +76,13 @@ impl Platter {
         }
         self.take_pending(Pending::Batch(batch.clone()));
         true
+    }
+
+    /// The keys that a reader sees from `from` to before `to`.
+    pub fn keys_between(&self, space: Space, from: &[u8], to: &[u8]) -> Vec<Bytes> {
+        let range = (Bound::Included(from), Bound::Excluded(to));
+        let records = self.current[space.number()].range::<[u8], _>(range);
+        records.map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes a write to the stage; `false` when there's no room for it.

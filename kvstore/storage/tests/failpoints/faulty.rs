@@ -86,6 +86,12 @@ impl Engine for FaultyEngine {
         self.call("writing a batch", || self.inner.write(batch))
     }
 
+    fn write_and_cut(&self, batch: &Batch, space: Space, from: &[u8], to: &[u8]) -> Result<(), StorageError> {
+        self.call("writing and cutting", || {
+            self.inner.write_and_cut(batch, space, from, to)
+        })
+    }
+
     fn clear_stage(&self) -> Result<(), StorageError> {
         self.call("emptying the stage", || self.inner.clear_stage())
     }
