@@ -1,14 +1,15 @@
 //! What the clients asked and were told, with the times of call and return.
 //!
-//! Times are the simulation's. A request that was answered by nobody may have happened or not: its outcome is
+//! Times are the simulation's, or real ones after [`count_real_time`]. A request that was answered by nobody may have happened or not: its outcome is
 //! [`Outcome::Unknown`], and only the revisions that others saw can decide it.
 
 use proto::etcdserverpb::{
     CompactionRequest, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest, PutRequest, PutResponse,
     RangeRequest, RangeResponse, TxnRequest, TxnResponse, WatchCreateRequest, WatchResponse,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 /// What a client asked.
@@ -182,7 +183,17 @@ impl History {
     }
 }
 
+/// When real time began to count.
+static BEGUN: OnceLock<Instant> = OnceLock::new();
+
+/// From now on, in a program that simulates nothing, times are real ones.
+pub fn count_real_time() {
+    BEGUN.get_or_init(Instant::now);
+}
+
 /// Simulated time since the world began.
 pub fn now() -> Duration {
-    turmoil::sim_elapsed().unwrap_or_default()
+    turmoil::sim_elapsed()
+        .or_else(|| BEGUN.get().map(Instant::elapsed))
+        .unwrap_or_default()
 }

@@ -59,7 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 /// The crates that put everything together, and may use anything.
-const ROOTS: &[&str] = &["trireme", "chaos-tests", "chaos-store"];
+const ROOTS: &[&str] = &["trireme", "chaos-tests", "chaos-store", "chaos-processes"];
 /// Sockets, clocks, threads, disks and dice.
 const EFFECTS: &[&str] = &[
     "tokio",

@@ -1,0 +1,193 @@
+//! One run: members start, clients work, faults come and go, all heals, the history is judged.
+
+use crate::faults::{Faults, Kind, Struck};
+use crate::figures::Figures;
+use crate::members::{Members, Program};
+use crate::network::Named;
+use crate::places::Places;
+use chaos_store::client::Client;
+use chaos_store::history::{self, History, now};
+use chaos_store::observer::{self, Report as ObserverReport};
+use chaos_store::stage::{Board, Stage};
+use chaos_store::workload::{Duties, etcd_user, kubernetes_user, lease_holder, operator, watcher};
+use chaos_store::{MEMBER_NAMES, Violation, Workload, judge};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Env, Random};
+use tokio::task::JoinSet;
+
+/// Everything that a run is given.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub seed: u64,
+    pub program: Program,
+    /// 1, 3 or 5.
+    pub members: usize,
+    /// Faults happen for so long.
+    pub trouble: Duration,
+    /// The mean time from one fault to the next.
+    pub pace: Duration,
+    pub kinds: Vec<Kind>,
+    pub workload: Workload,
+    /// Where data and logs of the members go.
+    pub base: PathBuf,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    pub violation: Option<Violation>,
+    pub operations: usize,
+    pub sessions: usize,
+    /// The store's last revision.
+    pub revision: i64,
+    pub struck: Vec<Struck>,
+    pub healed_in: Duration,
+    pub took: Duration,
+    pub figures: Figures,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for fault in &self.struck {
+            writeln!(f, "fault {fault}")?;
+        }
+        write!(f, "{}", self.figures)?;
+        if let Some(violation) = &self.violation {
+            writeln!(f, "VIOLATION {violation}")?;
+        }
+        write!(
+            f,
+            "{} after {:.1?} ({:.1?} to heal): {} operations, {} watches, revision {}, {} faults",
+            if self.violation.is_none() {
+                "KEPT"
+            } else {
+                "BROKEN"
+            },
+            self.took,
+            self.healed_in,
+            self.operations,
+            self.sessions,
+            self.revision,
+            self.struck.len()
+        )
+    }
+}
+
+/// Clients still work for so long after the last fault.
+const AFTERMATH: Duration = Duration::from_secs(2);
+/// How often it is looked whether something is due.
+const STEP: Duration = Duration::from_millis(20);
+/// Members that don't come up at all.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs to the end.
+///
+/// # Errors
+/// When the system doesn't do as it is told; what members do wrong is in the report.
+pub async fn run(plan: Plan) -> anyhow::Result<Report> {
+    history::count_real_time();
+    let names = &MEMBER_NAMES[..plan.members];
+    let random = Random::seeded(plan.seed);
+    let env = || Env {
+        net: Arc::new(Named),
+        random: random.fork(),
+        ..Env::production()
+    };
+    let places = Places::make(&plan.base, plan.members)?;
+    let mut members = Members::start(plan.program.clone(), &places, plan.members)?;
+    let (history, board, findings) = (History::default(), Board::default(), ObserverReport::default());
+    let mut observing = std::pin::pin!(observer::observe(
+        env(),
+        names,
+        history.clone(),
+        board.clone(),
+        findings.clone(),
+    ));
+    while board.leader().is_none() {
+        anyhow::ensure!(now() < PATIENCE, "no member leads");
+        tokio::select! {
+            () = &mut observing => anyhow::bail!("the observer ended before it began"),
+            () = tokio::time::sleep(STEP) => {}
+        }
+    }
+    let clients = clients(&plan.workload, names, &env, (&history, &board));
+    let mut faults = Faults::new(random.fork(), plan.kinds.clone(), plan.pace, plan.members);
+    let trouble_ends = now() + plan.trouble;
+    let mut violation = None;
+    let mut done = false;
+    while violation.is_none() && !done {
+        match board.stage() {
+            Stage::Trouble if now() >= trouble_ends => {
+                faults.heal(&mut members, &places)?;
+                board.enter(Stage::Healed);
+            }
+            Stage::Trouble => faults.step(&mut members, &places, &board)?,
+            Stage::Healed if now() >= trouble_ends + AFTERMATH => board.enter(Stage::Quiet),
+            _ => {}
+        }
+        for (member, how) in members.ended()? {
+            violation = violation.or(faults.ended(member, &how).err());
+        }
+        tokio::select! {
+            () = &mut observing => done = true,
+            () = tokio::time::sleep(STEP) => {}
+        }
+    }
+    let took = now();
+    if violation.is_none() {
+        clients.join_all().await;
+    }
+    let (operations, sessions) = history.take();
+    let (observed, healed_in) = findings.with(|found| (found.violation.take(), found.healed_in));
+    violation = violation.or(observed);
+    let mut revision = 0;
+    if violation.is_none() {
+        match judge(&operations, &sessions) {
+            Ok(last) => revision = last,
+            Err(found) => violation = Some(found),
+        }
+    }
+    Ok(Report {
+        violation,
+        figures: Figures::of(&operations, faults.struck(), trouble_ends),
+        operations: operations.len(),
+        sessions: sessions.len(),
+        revision,
+        struck: faults.struck().to_vec(),
+        healed_in,
+        took,
+    })
+}
+
+fn clients(
+    workload: &Workload,
+    names: &'static [&'static str],
+    env: &dyn Fn() -> Env,
+    (history, board): (&History, &Board),
+) -> JoinSet<()> {
+    let client =
+        |kind: &str, number: usize| Client::new(format!("{kind}{number}"), env(), names, history.clone());
+    let mut clients = JoinSet::new();
+    for number in 0..workload.etcd_users {
+        clients.spawn(etcd_user(client("e", number), board.clone(), workload.pace));
+    }
+    for number in 0..workload.kubernetes_users {
+        clients.spawn(kubernetes_user(client("k", number), board.clone(), workload.pace));
+    }
+    for number in 0..workload.lease_holders {
+        clients.spawn(lease_holder(client("l", number), board.clone(), workload.pace));
+    }
+    for number in 0..workload.watchers {
+        clients.spawn(watcher(client("w", number), board.clone()));
+    }
+    let duties = Duties {
+        transfers: workload.transfers,
+        compactions: workload.compactions,
+        recorders: names.len(),
+    };
+    clients.spawn(operator(client("operator", 0), board.clone(), duties));
+    clients
+}
