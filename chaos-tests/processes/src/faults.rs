@@ -59,6 +59,8 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone)]
 pub struct Struck {
     pub at: Duration,
+    /// When it was taken back; `None`: it was not.
+    pub until: Option<Duration>,
     pub kind: Kind,
     pub member: usize,
     /// The victim led, as far as was known.
@@ -78,8 +80,18 @@ impl fmt::Display for Struck {
     }
 }
 
+impl Struck {
+    /// Whether `member` was not as it should be at that moment.
+    pub fn ails(&self, member: usize, at: Duration) -> bool {
+        let concerns = self.member == member || matches!(self.kind, Kind::KillAll | Kind::Deafen);
+        concerns && self.at <= at && self.until.is_none_or(|until| at < until)
+    }
+}
+
 /// What is to be taken back, and when.
 struct Ailment {
+    /// Which of the faults that struck.
+    fault: usize,
     kind: Kind,
     member: usize,
     until: Duration,
@@ -130,6 +142,7 @@ impl Faults {
         let due = |ailment: &Ailment| ailment.until <= now;
         for ailment in self.ailments.iter().filter(|ailment| due(ailment)) {
             relieve(ailment, members, places)?;
+            self.struck[ailment.fault].until = Some(now);
         }
         let before = self.ailments.len();
         self.ailments.retain(|ailment| !due(ailment));
@@ -162,6 +175,7 @@ impl Faults {
         let now = now();
         self.struck.push(Struck {
             at: now,
+            until: None,
             kind,
             member,
             leader: leader == Some(member),
@@ -183,8 +197,13 @@ impl Faults {
             Kind::Deafen => places.deafen(member, other)?,
             Kind::FullDisk => places.fill(member)?,
         }
-        self.ailments
-            .extend(ill.into_iter().map(|member| Ailment { kind, member, until }));
+        let fault = self.struck.len() - 1;
+        self.ailments.extend(ill.into_iter().map(|member| Ailment {
+            fault,
+            kind,
+            member,
+            until,
+        }));
         Ok(())
     }
 
@@ -203,11 +222,31 @@ impl Faults {
                 Ok(())
             }
             Some(_) => Ok(()),
-            None => Err(Violation::crash(
-                "a member stops only when it is told to or its disk is full",
-                format!("{} ended {how} at {:.3?}", MEMBER_NAMES[member], now()),
-            )),
+            None => match self.lately_full(member) {
+                // It had failed to write before there was room again.
+                Some(fault) => {
+                    self.ailments.push(Ailment {
+                        fault,
+                        kind: Kind::Kill,
+                        member,
+                        until: now(),
+                    });
+                    Ok(())
+                }
+                None => Err(Violation::crash(
+                    "a member stops only when it is told to or its disk is full",
+                    format!("{} ended {how} at {:.3?}", MEMBER_NAMES[member], now()),
+                )),
+            },
         }
+    }
+
+    fn lately_full(&self, member: usize) -> Option<usize> {
+        self.struck.iter().rposition(|fault| {
+            fault.kind == Kind::FullDisk
+                && fault.member == member
+                && fault.until.is_some_and(|until| now() < until + CONVALESCENCE)
+        })
     }
 
     /// Takes back everything.
@@ -217,6 +256,7 @@ impl Faults {
     pub fn heal(&mut self, members: &mut Members<'_>, places: &Places) -> anyhow::Result<()> {
         for ailment in self.ailments.drain(..) {
             relieve(&ailment, members, places)?;
+            self.struck[ailment.fault].until = Some(now());
         }
         places.heal()
     }

@@ -13,11 +13,15 @@ pub struct Figures {
     pub until_a_write: BTreeMap<String, Vec<Duration>>,
     /// The longest time between two acknowledged writes.
     pub longest_gap: Duration,
+    /// The longest time without an acknowledged write in which always the same or another majority was well, and
+    /// when it began.
+    pub longest_refusal: (Duration, Duration),
     pub acknowledged: usize,
 }
 
 impl Figures {
-    pub fn of(operations: &[Operation], struck: &[Struck], until: Duration) -> Self {
+    /// Of a store of so many members; what came later than `until` doesn't count.
+    pub fn of(operations: &[Operation], struck: &[Struck], members: usize, until: Duration) -> Self {
         let mut writes: Vec<(Duration, Duration)> = operations
             .iter()
             .filter(|operation| is_acknowledged_write(operation))
@@ -32,6 +36,12 @@ impl Figures {
         let times: Vec<Duration> = during.map(|(returned, _)| *returned).collect();
         let gaps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
         figures.longest_gap = gaps.max().unwrap_or_default();
+        for pair in times.windows(2) {
+            for (from, to) in with_majority(struck, members, (pair[0], pair[1])) {
+                let refusal = (to.saturating_sub(from), from);
+                figures.longest_refusal = figures.longest_refusal.max(refusal);
+            }
+        }
         for fault in struck.iter().filter(|fault| fault.leader && fault.alone) {
             let first = writes.iter().find(|(_, called)| *called >= fault.at);
             if let Some((returned, _)) = first {
@@ -47,6 +57,35 @@ impl Figures {
     }
 }
 
+/// The parts of a stretch of time in which a majority had nothing wrong with it.
+fn with_majority(
+    struck: &[Struck],
+    members: usize,
+    (from, to): (Duration, Duration),
+) -> Vec<(Duration, Duration)> {
+    let mut turns: Vec<Duration> = struck
+        .iter()
+        .flat_map(|fault| [Some(fault.at), fault.until])
+        .flatten()
+        .collect();
+    turns.extend([from, to]);
+    turns.retain(|turn| (from..=to).contains(turn));
+    turns.sort_unstable();
+    let mut parts: Vec<(Duration, Duration)> = Vec::new();
+    for pair in turns.windows(2) {
+        let ails = |member: &usize| struck.iter().any(|fault| fault.ails(*member, pair[0]));
+        let well = (0..members).filter(|member| !ails(member)).count();
+        if well * 2 <= members {
+            continue;
+        }
+        match parts.last_mut() {
+            Some(last) if last.1 == pair[0] => last.1 = pair[1],
+            _ => parts.push((pair[0], pair[1])),
+        }
+    }
+    parts
+}
+
 fn is_acknowledged_write(operation: &Operation) -> bool {
     match &operation.outcome {
         Outcome::Answered { answer, .. } => matches!(answer, Answer::Put(_) | Answer::Delete(_)),
@@ -58,8 +97,8 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} writes acknowledged, the longest time without one {:?}",
-            self.acknowledged, self.longest_gap
+            "{} writes acknowledged, the longest time without one {:.1?}, with a well majority {:.1?} (from {:.1?})",
+            self.acknowledged, self.longest_gap, self.longest_refusal.0, self.longest_refusal.1
         )?;
         for (kind, times) in &self.until_a_write {
             let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
@@ -70,5 +109,38 @@ impl fmt::Display for Figures {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::Kind;
+
+    const fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn fault(member: usize, from: u64, until: u64) -> Struck {
+        Struck {
+            at: at(from),
+            until: Some(at(until)),
+            kind: Kind::Kill,
+            member,
+            leader: false,
+            alone: false,
+        }
+    }
+
+    #[test]
+    fn time_counts_while_a_majority_is_well() {
+        let struck = [fault(0, 2, 6), fault(1, 4, 8)];
+        // One of three ails: the others are a majority; two ail from 4 to 6.
+        assert_eq!(
+            with_majority(&struck, 3, (at(0), at(10))),
+            [(at(0), at(4)), (at(6), at(10))]
+        );
+        assert_eq!(with_majority(&[], 3, (at(1), at(2))), [(at(1), at(2))]);
+        assert_eq!(with_majority(&[fault(0, 0, 9)], 1, (at(1), at(2))), []);
     }
 }

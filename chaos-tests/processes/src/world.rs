@@ -80,6 +80,8 @@ impl fmt::Display for Report {
 const AFTERMATH: Duration = Duration::from_secs(2);
 /// How often it is looked whether something is due.
 const STEP: Duration = Duration::from_millis(20);
+/// A majority that is well for so long, and takes no write, is stuck: far longer than elections and reconnections.
+const BOUND: Duration = Duration::from_secs(15);
 /// Members that don't come up at all.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -150,9 +152,17 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
             Err(found) => violation = Some(found),
         }
     }
+    let figures = Figures::of(&operations, faults.struck(), plan.members, trouble_ends);
+    let (refusal, from) = figures.longest_refusal;
+    if violation.is_none() && refusal > BOUND {
+        violation = Some(Violation::liveness(
+            "a majority that is well takes writes",
+            format!("no write was acknowledged for {refusal:.1?} from {from:.1?} on"),
+        ));
+    }
     Ok(Report {
         violation,
-        figures: Figures::of(&operations, faults.struck(), trouble_ends),
+        figures,
         operations: operations.len(),
         sessions: sessions.len(),
         revision,

@@ -127,9 +127,11 @@ impl History {
     /// Records the return.
     pub fn finish(&self, operation: usize, outcome: Outcome) {
         self.with(|records| {
-            let operation = &mut records.operations[operation];
-            operation.returned = Some(now());
-            operation.outcome = outcome;
+            // A run that broke off has taken its records already.
+            if let Some(operation) = records.operations.get_mut(operation) {
+                operation.returned = Some(now());
+                operation.outcome = outcome;
+            }
         });
     }
 
@@ -156,11 +158,19 @@ impl History {
     }
 
     pub fn heard(&self, session: usize, response: WatchResponse) {
-        self.with(|records| records.sessions[session].responses.push((now(), response)));
+        self.with(|records| {
+            if let Some(session) = records.sessions.get_mut(session) {
+                session.responses.push((now(), response));
+            }
+        });
     }
 
     pub fn ended(&self, session: usize, why: String) {
-        self.with(|records| records.sessions[session].ended = Some(why));
+        self.with(|records| {
+            if let Some(session) = records.sessions.get_mut(session) {
+                session.ended = Some(why);
+            }
+        });
     }
 
     /// How many operations and watchers there are.

@@ -1,7 +1,7 @@
 //! The bugs that etcd's robustness tests have found in etcd, one by one, looked for in ours
 //! (etcd `tests/robustness/README.md`, "Robustness track record").
 //!
-//! Elsewhere: 14571 (enabling auth) is with the tests of auth; the snapshot under a watcher (15271) and what a
+//! Elsewhere: 14571 (enabling auth) is in `auth/members.rs`; the snapshot under a watcher (15271) and what a
 //! future watcher may be told (20221) have unit tests beside the hub too.
 
 use super::harness::{Node, PATIENCE, channel, free_address, get_prefix, kv, put, put_soon, runtime, single};

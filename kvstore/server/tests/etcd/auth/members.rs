@@ -1,9 +1,10 @@
 //! Members agree on users, and on the tokens that one of them has given out.
 
-use super::client::{BAD_TOKEN, Client, DENIED, FAILED, answer, config, refused, runtime};
+use super::client::{BAD_TOKEN, Client, DENIED, FAILED, NOBODY, answer, config, refused, runtime};
 use crate::harness::{Node, free_address, put_soon};
 use kvstore_server::{ClusterPeer, MemberConfig};
 use proto::authpb::permission::Type;
+use proto::etcdserverpb::HashKvRequest;
 use std::time::Duration;
 
 struct Cluster {
@@ -90,5 +91,47 @@ fn a_token_of_one_member_is_good_at_the_others() {
         let root = at[2].log_in_soon("root", "rootpw").await;
         assert_eq!(answer(|| root.get("k/", "k0")).await.unwrap().len(), 200);
         refused(answer(|| at[2].log_in("alice", "new")).await.map(|_| ()), FAILED);
+    });
+}
+
+/// etcd's issue 14571: a member that was away when auth was enabled, and was given the state instead of the log, went
+/// on without auth: it did what the others refused, and held something else from then on.
+#[test]
+fn issue_14571_a_member_that_missed_the_enabling_of_auth_judges_like_the_others() {
+    runtime().block_on(async {
+        let mut cluster = Cluster::start().await;
+        let at: Vec<Client> = (0..3)
+            .map(|member| Client::nobody(cluster.address(member)))
+            .collect();
+        cluster.nodes[2].take().unwrap().kill();
+        answer(|| at[0].put("before", "x")).await.unwrap();
+        at[0].set_up().await;
+        let root = at[0].log_in_soon("root", "rootpw").await;
+        for number in 0..200 {
+            let key = format!("k/{number:03}");
+            answer(|| root.put(&key, "v")).await.unwrap();
+        }
+        cluster.nodes[2] = Some(Node::start(&cluster.configs[2]));
+        let alice = at[2].log_in_soon("alice", "pw").await;
+        for client in &at {
+            let there = client.with_token(alice.token.as_deref().unwrap());
+            refused(answer(|| there.put("k/000", "stolen")).await, DENIED);
+            refused(answer(|| there.get("k/", "k0")).await.map(|_| ()), DENIED);
+            answer(|| there.put("foo", "allowed")).await.unwrap();
+            refused(answer(|| client.put("foo", "nobody")).await, NOBODY);
+        }
+        // All hold the same, judged by all that was written.
+        let mut hashes = Vec::new();
+        for client in &at {
+            let root = client.log_in_soon("root", "rootpw").await;
+            assert_eq!(answer(|| root.get("k/000", "")).await.unwrap(), ["v"]);
+            let hash = answer(async || {
+                let asked = root.say(HashKvRequest::default());
+                Ok(root.maintenance().hash_kv(asked).await?.into_inner())
+            });
+            let hash = hash.await.unwrap();
+            hashes.push((hash.header.unwrap().revision, hash.hash));
+        }
+        assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
     });
 }
