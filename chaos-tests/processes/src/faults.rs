@@ -27,10 +27,13 @@ pub enum Kind {
     Deafen,
     /// No room on its disk.
     FullDisk,
+    /// Killed, and its data are gone: it is started by the same command, with an empty folder. Once a run, and
+    /// only while nothing else is wrong: two of three folders lost is more than any store survives.
+    Wipe,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Kill,
         Self::KillAll,
         Self::Restart,
@@ -38,6 +41,7 @@ impl Kind {
         Self::Unplug,
         Self::Deafen,
         Self::FullDisk,
+        Self::Wipe,
     ];
 }
 
@@ -51,6 +55,7 @@ impl fmt::Display for Kind {
             Self::Unplug => "unplug",
             Self::Deafen => "deafen",
             Self::FullDisk => "full-disk",
+            Self::Wipe => "wipe",
         })
     }
 }
@@ -173,13 +178,18 @@ impl Faults {
         }
         let other = (member + 1 + pick(self.members.max(2) - 1)) % self.members;
         let now = now();
+        let alone = self.ailments.is_empty() && now >= self.well_since + CONVALESCENCE;
+        let wiped = self.struck.iter().any(|fault| fault.kind == Kind::Wipe);
+        if kind == Kind::Wipe && (wiped || !alone || self.members < 3) {
+            return Ok(());
+        }
         self.struck.push(Struck {
             at: now,
             until: None,
             kind,
             member,
             leader: leader == Some(member),
-            alone: self.ailments.is_empty() && now >= self.well_since + CONVALESCENCE,
+            alone,
         });
         let until = now + Duration::from_millis(self.random.below(LASTS));
         let mut ill = vec![member];
@@ -196,6 +206,10 @@ impl Faults {
             Kind::Unplug => places.unplug(member)?,
             Kind::Deafen => places.deafen(member, other)?,
             Kind::FullDisk => places.fill(member)?,
+            Kind::Wipe => {
+                members.kill(member)?;
+                places.wipe(member)?;
+            }
         }
         let fault = self.struck.len() - 1;
         self.ailments.extend(ill.into_iter().map(|member| Ailment {
@@ -265,7 +279,7 @@ impl Faults {
 fn relieve(ailment: &Ailment, members: &mut Members<'_>, places: &Places) -> anyhow::Result<()> {
     let member = ailment.member;
     match ailment.kind {
-        Kind::Kill | Kind::KillAll => members.boot(member),
+        Kind::Kill | Kind::KillAll | Kind::Wipe => members.boot(member),
         // One that does not stop in time is told so by its own supervisor, too.
         Kind::Restart => {
             members.kill(member)?;

@@ -72,7 +72,7 @@ impl<'p> Members<'p> {
             .args(&self.program.before)
             .args(["--name", name, "--log-level", "warn", "--snapshot-count", "2000"])
             .arg("--data-dir")
-            .arg(self.places.disk(member).join("data"))
+            .arg(self.places.data(member))
             .args([
                 "--listen-client-urls",
                 &client,

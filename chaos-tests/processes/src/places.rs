@@ -95,9 +95,13 @@ impl Places {
         })
     }
 
-    /// The folder on the disk of a member.
-    pub fn disk(&self, member: usize) -> PathBuf {
+    fn disk(&self, member: usize) -> PathBuf {
         self.base.join(MEMBER_NAMES[member])
+    }
+
+    /// The data folder, on the disk of a member.
+    pub fn data(&self, member: usize) -> PathBuf {
+        self.disk(member).join("data")
     }
 
     /// Where what a member prints goes: not on its disk.
@@ -167,6 +171,14 @@ impl Places {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Takes the data of a member that doesn't run.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn wipe(&self, member: usize) -> anyhow::Result<()> {
+        Ok(fs::remove_dir_all(self.data(member))?)
     }
 
     /// Takes back everything that was done to the places.
