@@ -56,8 +56,8 @@ pub fn apply(state: &mut Overlay<'_>, command: &Command) -> Result<Applied, Read
 }
 
 fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Event>), Error> {
+    refuse_under_alarm(state, command)?;
     if let Some(request) = &command.put {
-        refuse_under_alarm(state, true)?;
         // A put by itself looks for the lease first, one in a transaction for the key: as in etcd.
         txn::check_lease(state, request)?;
         txn::check_put_state(state, request)?;
@@ -66,18 +66,15 @@ fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Even
         return Ok((Response::Put(response), mutation.finish().1));
     }
     if let Some(request) = &command.txn {
-        refuse_under_alarm(state, writes(&request.success) || writes(&request.failure))?;
         let (response, events) = txn::txn(state, request)?;
         return Ok((Response::Txn(response), events));
     }
     if let Some(request) = &command.delete_range {
-        refuse_under_alarm(state, false)?;
         let mut mutation = Mutation::begin(state)?;
         let response = txn::delete_range(&mut mutation, request)?;
         return Ok((Response::DeleteRange(response), mutation.finish().1));
     }
     if let Some(request) = &command.lease_grant {
-        refuse_under_alarm(state, true)?;
         let ttl = lease::grant(state, request.id, request.ttl)?;
         let response = LeaseGrantResponse {
             header: Some(txn::header(Meta::read(state)?.revision)),
@@ -88,7 +85,6 @@ fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Even
         return Ok((Response::LeaseGrant(response), Vec::new()));
     }
     if let Some(request) = &command.lease_revoke {
-        refuse_under_alarm(state, false)?;
         let events = lease::revoke(state, request.id)?;
         let response = LeaseRevokeResponse {
             header: Some(txn::header(Meta::read(state)?.revision)),
@@ -96,7 +92,6 @@ fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Even
         return Ok((Response::LeaseRevoke(response), events));
     }
     if let Some(request) = &command.compaction {
-        refuse_under_alarm(state, false)?;
         compaction::compact(state, request.revision)?;
         let response = CompactionResponse {
             header: Some(txn::header(Meta::read(state)?.revision)),
@@ -128,7 +123,28 @@ fn run(state: &mut Overlay<'_>, command: &Command) -> Result<(Response, Vec<Even
 
 /// A corrupt cluster takes no writes at all, a full one none that grow it (etcd
 /// `applierV3Corrupt`, `applierV3Capped`). A single corrupt member is no reason: it stops by itself.
-fn refuse_under_alarm(state: &Overlay<'_>, grows: bool) -> Result<(), Error> {
+///
+/// In etcd this comes before the sender's permission is looked at.
+pub(crate) fn refuse_under_alarm(state: &Overlay<'_>, command: &Command) -> Result<(), Error> {
+    let grows = match command {
+        Command { put: Some(_), .. }
+        | Command {
+            lease_grant: Some(_), ..
+        } => true,
+        Command { txn: Some(txn), .. } => writes(&txn.success) || writes(&txn.failure),
+        Command {
+            delete_range: Some(_),
+            ..
+        }
+        | Command {
+            lease_revoke: Some(_),
+            ..
+        }
+        | Command {
+            compaction: Some(_), ..
+        } => false,
+        _ => return Ok(()),
+    };
     for alarm in meta::read_alarms(state)?.alarms {
         match alarm.alarm() {
             AlarmType::Corrupt if alarm.member_id == 0 => return Err(Refusal::Corrupt.into()),

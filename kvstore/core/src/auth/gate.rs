@@ -3,7 +3,7 @@
 use super::judge::{Identity, Judge, needs_admin};
 use super::record::{self, AuthState};
 use super::rights::Rights;
-use crate::apply::{Applied, apply};
+use crate::apply::{Applied, apply, refuse_under_alarm};
 use crate::command::Command;
 use crate::meta::Meta;
 use crate::overlay::Overlay;
@@ -95,7 +95,8 @@ impl Gate {
         if self.state.enabled {
             let identity = command.header.as_ref().map(Identity::from).unwrap_or_default();
             let judge = self.rights.judge(state, self.state, identity)?;
-            if let Err(refusal) = Error::split(judge.command(state, command))? {
+            let allowed = refuse_under_alarm(state, command).and_then(|()| judge.command(state, command));
+            if let Err(refusal) = Error::split(allowed)? {
                 return Ok(Applied {
                     reply: Err(refusal),
                     revision: Meta::read(state)?.revision,

@@ -9,11 +9,12 @@ use crate::read::{Cursor, Read, ReadError, Space};
 use crate::refusal::Error;
 use bytes::Bytes;
 use proto::authpb::{Permission, UserAddOptions, permission::Type};
+use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::{
-    AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest, AuthRoleDeleteRequest,
-    AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest, AuthUserAddRequest,
-    AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGrantRoleRequest,
+    AlarmRequest, AlarmType, AuthDisableRequest, AuthEnableRequest, AuthRoleAddRequest,
+    AuthRoleDeleteRequest, AuthRoleGrantPermissionRequest, AuthRoleRevokePermissionRequest,
+    AuthUserAddRequest, AuthUserChangePasswordRequest, AuthUserDeleteRequest, AuthUserGrantRoleRequest,
     AuthUserRevokeRoleRequest, Compare, DeleteRangeRequest, InternalAuthenticateRequest, LeaseGrantRequest,
     LeaseRevokeRequest, PutRequest, RangeRequest, RequestHeader, RequestOp, TxnRequest,
 };
@@ -129,6 +130,13 @@ fn command(words: &[&str]) -> Command {
             command.lease_grant = Some(LeaseGrantRequest {
                 id: words[1].parse().unwrap(),
                 ttl: 60,
+            });
+        }
+        "alarm" => {
+            command.alarm = Some(AlarmRequest {
+                action: AlarmAction::Activate.into(),
+                member_id: 1,
+                alarm: AlarmType::Nospace.into(),
             });
         }
         "revoke-lease" => {
@@ -317,6 +325,19 @@ fn enabling_needs_a_root_user_with_the_root_role() {
          -: disable => ok
          -: revision x => 4
          -: put a => ok",
+    );
+}
+
+#[test]
+fn a_full_store_says_so_before_it_asks_who_wants_to_write() {
+    tell_after_prologue(
+        "alice: put a => permission denied
+         root: alarm nospace => ok
+         alice: put a => mvcc: database space exceeded
+         -: lease 7 => mvcc: database space exceeded
+         alice: txn then:put:a => mvcc: database space exceeded
+         alice: txn then:get:a => permission denied
+         alice: del a => permission denied",
     );
 }
 
