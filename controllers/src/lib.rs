@@ -39,6 +39,8 @@ mod root_ca;
 mod runner;
 mod selector;
 mod serviceaccount;
+#[cfg(test)]
+mod staleness;
 mod statefulset;
 mod taint_eviction;
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Node life cycle: notices silent nodes, says so in their conditions and taints.
 
 mod plan;
+mod signs_of_life;
 mod taints;
 #[cfg(test)]
 mod tests;
 mod zones;
 
-pub use plan::{Observed, plan};
+pub use plan::{Eviction, Observed, plan};
 
 use crate::action::Plan;
 use crate::config::NodeConfig;
@@ -14,8 +15,9 @@ use crate::object::{Key, MetaView};
 use crate::runner::{Cache, Context, Controller, Informers, Watches};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use signs_of_life::{Sign, SignsOfLife};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,23 +29,32 @@ pub struct NodeLifecycleController {
     pods: Cache<Pod>,
     config: NodeConfig,
     started: Instant,
-    /// When a sign of life of each node was last seen, by this process's own clock: a jump of wall time must not make
-    /// a cluster look dead. Kept by standbys too, so that a new leader knows since when a node is silent.
-    heard: Arc<Mutex<BTreeMap<String, Duration>>>,
-    /// When each zone last had a node tainted for eviction.
-    evicted: Mutex<BTreeMap<String, Duration>>,
+    /// Kept by standbys, too: a new leader knows since when a node is silent, if it wasn't cut off itself.
+    signs: Arc<Mutex<SignsOfLife>>,
+    memory: Mutex<Memory>,
+}
+
+/// What a look leaves for the next one.
+#[derive(Default)]
+struct Memory {
+    /// The last eviction of each zone.
+    evicted: BTreeMap<String, Eviction>,
+    was_dark: bool,
 }
 
 impl NodeLifecycleController {
     pub fn new(informers: &Informers, config: NodeConfig) -> Self {
+        let grace = Duration::try_from(config.monitor_grace_period).unwrap_or_default();
+        // Two renewals of four that fit into the grace period.
+        let gap = grace / 2;
         Self {
             nodes: informers.of(),
             leases: informers.of(),
             pods: informers.of(),
             config,
             started: Instant::now(),
-            heard: Arc::default(),
-            evicted: Mutex::default(),
+            signs: Arc::new(Mutex::new(SignsOfLife::new(gap))),
+            memory: Mutex::default(),
         }
     }
 }
@@ -55,32 +66,27 @@ impl Controller for NodeLifecycleController {
 
     fn watch(&self, watches: &mut Watches<'_>) {
         watches.once(Key::cluster("all"));
-        let (heard, started) = (Arc::clone(&self.heard), self.started);
+        let (signs, started) = (Arc::clone(&self.signs), self.started);
         watches.on(&self.leases, move |change| {
             let lease = change
                 .new
                 .as_ref()
                 .filter(|lease| lease.metadata.namespace() == LEASE_NAMESPACE);
             if let Some(lease) = lease {
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                heard.insert(lease.metadata.name().to_owned(), started.elapsed());
+                let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+                let sign = Sign::Lease(renewed.map(|time| time.0));
+                lock(&signs).hear(lease.metadata.name(), sign, started.elapsed());
             }
             Vec::new()
         });
-        let heard = Arc::clone(&self.heard);
+        let signs = Arc::clone(&self.signs);
         watches.on(&self.nodes, move |change| {
-            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
             match (&change.old, &change.new) {
-                (Some(old), None) => {
-                    heard.remove(old.metadata.name());
-                }
-                (old, Some(new)) => {
-                    let beat = plan::heartbeat(new);
-                    // Our own writes change conditions to Unknown without a heartbeat.
-                    let alive = old.as_ref().is_none_or(|old| plan::heartbeat(old) != beat);
-                    if alive {
-                        heard.insert(new.metadata.name().to_owned(), started.elapsed());
-                    }
+                (Some(old), None) => lock(&signs).forget(old.metadata.name()),
+                // Our own writes change conditions to Unknown without a heartbeat.
+                (_, Some(new)) => {
+                    let sign = Sign::Status(plan::heartbeat(new));
+                    lock(&signs).hear(new.metadata.name(), sign, started.elapsed());
                 }
                 (None, None) => {}
             }
@@ -89,21 +95,27 @@ impl Controller for NodeLifecycleController {
     }
 
     fn plan(&self, _key: &Key, context: &Context) -> Plan {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut evicted = self.evicted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = lock(&self.memory);
         let at = self.started.elapsed();
         let decision = plan(&Observed {
             nodes: self.nodes.list(),
             pods: self.pods.list(),
-            heard,
-            evicted: evicted.clone(),
+            heard: lock(&self.signs).look(at),
+            evicted: memory.evicted.clone(),
+            was_dark: memory.was_dark,
             config: self.config,
             at,
             now: context.now,
         });
-        for zone in decision.evicting {
-            evicted.insert(zone, at);
+        if memory.was_dark && !decision.dark {
+            lock(&self.signs).hear_all(at);
         }
+        memory.was_dark = decision.dark;
+        memory.evicted.extend(decision.evicting);
         decision.plan
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -27,7 +27,7 @@ pub fn merged(mut base: Value, over: Value) -> Value {
     base
 }
 
-fn merge(base: &mut Value, over: Value) {
+pub fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {

@@ -3,6 +3,7 @@
 use crate::profile;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A highly available Kubernetes control plane, its node agents and its store.
 #[derive(Debug, Parser)]
@@ -52,7 +53,7 @@ pub enum Command {
     /// Run a scheduler
     Scheduler(ApiClient),
     /// Run the controllers
-    Controllers(ApiClient),
+    Controllers(Controllers),
     /// Run a node agent
     Agent(Agent),
 }
@@ -210,6 +211,10 @@ pub struct Server {
     pub members: Vec<String>,
     #[command(flatten)]
     pub network: ClusterNetwork,
+    #[command(flatten)]
+    pub tolerations: Tolerations,
+    #[command(flatten)]
+    pub monitoring: NodeMonitoring,
 }
 
 /// Addresses of the cluster; the same for every API server and node.
@@ -221,6 +226,43 @@ pub struct ClusterNetwork {
     /// Addresses of pods, a /24 of which each node gets
     #[arg(long, default_value = "10.244.0.0/16")]
     pub pod_cidr: ipnet::Ipv4Net,
+}
+
+/// How long pods that don't say so themselves stay on a failing node; the same for every API server.
+#[derive(Debug, Clone, Args)]
+pub struct Tolerations {
+    /// Seconds that pods stay on a node that says it isn't ready [upstream: 300]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(i64).range(0..))]
+    pub default_not_ready_toleration_seconds: i64,
+    /// Seconds that pods stay on a node after it was found to be silent [upstream: 300]
+    #[arg(long, value_name = "SECONDS", default_value_t = 4, value_parser = clap::value_parser!(i64).range(0..))]
+    pub default_unreachable_toleration_seconds: i64,
+}
+
+/// When a node counts as lost, and how many may be given up at once.
+#[derive(Debug, Clone, Args)]
+pub struct NodeMonitoring {
+    /// How often all nodes are looked at [upstream: 5s]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    pub node_monitor_period: Duration,
+    /// How long a node may be silent; some times its agent's lease renewal [upstream: 50s]
+    #[arg(long, value_name = "DURATION", default_value = "12s", value_parser = duration)]
+    pub node_monitor_grace_period: Duration,
+    /// How long a new node may be silent [upstream: 1m]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub node_startup_grace_period: Duration,
+    /// Nodes a second that may lose their pods in a healthy zone
+    #[arg(long, value_name = "RATE", default_value_t = 0.1)]
+    pub node_eviction_rate: f64,
+    /// The same in an unhealthy zone
+    #[arg(long, value_name = "RATE", default_value_t = 0.01)]
+    pub secondary_node_eviction_rate: f64,
+    /// Unhealthy zones with no more nodes than this give up none
+    #[arg(long, value_name = "NODES", default_value_t = 50)]
+    pub large_cluster_size_threshold: usize,
+    /// The share of lost nodes that makes a zone unhealthy
+    #[arg(long, value_name = "SHARE", default_value_t = 0.55)]
+    pub unhealthy_zone_threshold: f64,
 }
 
 /// What the store reads by itself, as etcd does.
@@ -249,6 +291,8 @@ pub struct ApiServer {
     pub plain_store: bool,
     #[command(flatten)]
     pub network: ClusterNetwork,
+    #[command(flatten)]
+    pub tolerations: Tolerations,
 }
 
 /// A component that works through the API.
@@ -261,6 +305,15 @@ pub struct ApiClient {
     pub servers: Vec<String>,
     #[command(flatten)]
     pub network: ClusterNetwork,
+}
+
+/// The controllers.
+#[derive(Debug, Clone, Args)]
+pub struct Controllers {
+    #[command(flatten)]
+    pub client: ApiClient,
+    #[command(flatten)]
+    pub monitoring: NodeMonitoring,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -289,8 +342,23 @@ pub struct Agent {
     /// `REGISTRY=URL`: pull the images of a registry from there; `_default` stands for all others; repeat it
     #[arg(long = "registry-mirror", value_name = "REGISTRY=URL")]
     pub registry_mirrors: Vec<String>,
+    /// Seconds after which the node's lease ends unless it's renewed, which is done four times as often [upstream: 40]
+    #[arg(long, value_name = "SECONDS", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub node_lease_duration_seconds: u32,
+    /// How often the node's status is computed; it's written when it changed, or after 5 minutes [upstream: 10s]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub node_status_update_frequency: Duration,
     #[command(flatten)]
     pub network: ClusterNetwork,
+}
+
+/// A duration as upstream's flags have it: `12s`, `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: jiff::SignedDuration = text.parse().map_err(|error| format!("{error}"))?;
+    match Duration::try_from(duration) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("must be longer than nothing".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -38,10 +38,7 @@ pub fn remove(profile: &Profile) -> anyhow::Result<()> {
     }
     // Takes the bridge, the switch ports and the other end of the host's cable along.
     remove_namespace(&profile.lan_namespace())?;
-    let host = host_interface(profile);
-    if interface_exists(None, &host) {
-        run("ip", &["link", "delete", &host])?;
-    }
+    remove_interface(None, &host_interface(profile))?;
     let table = table(profile);
     run_with_input(
         "nft",
@@ -58,13 +55,8 @@ pub fn remove(profile: &Profile) -> anyhow::Result<()> {
 pub fn remove_node(profile: &Profile, node: &Node) -> anyhow::Result<()> {
     remove_namespace(&profile.node_namespace(node))?;
     // A process that still lives in the namespace would keep the cable, and with it the name, for a while.
-    if namespace_exists(&profile.lan_namespace())
-        && interface_exists(Some(&profile.lan_namespace()), &port(node))
-    {
-        run(
-            "ip",
-            &["-n", &profile.lan_namespace(), "link", "delete", &port(node)],
-        )?;
+    if namespace_exists(&profile.lan_namespace()) {
+        remove_interface(Some(&profile.lan_namespace()), &port(node))?;
     }
     Ok(())
 }
@@ -189,12 +181,28 @@ fn namespace_exists(name: &str) -> bool {
 }
 
 fn interface_exists(namespace: Option<&str>, interface: &str) -> bool {
+    link(namespace, &["show", "dev", interface]).is_ok()
+}
+
+/// Removes an interface unless it goes by itself: the kernel takes a cable away some time after its other end's namespace.
+fn remove_interface(namespace: Option<&str>, interface: &str) -> anyhow::Result<()> {
+    if interface_exists(namespace, interface)
+        && let Err(error) = link(namespace, &["delete", interface])
+        && interface_exists(namespace, interface)
+    {
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn link(namespace: Option<&str>, words: &[&str]) -> anyhow::Result<()> {
     let mut args = Vec::new();
     if let Some(namespace) = namespace {
         args.extend(["-n", namespace]);
     }
-    args.extend(["link", "show", "dev", interface]);
-    run("ip", &args).is_ok()
+    args.push("link");
+    args.extend(words);
+    run("ip", &args).map(drop)
 }
 
 fn batch(namespace: &str, lines: &str) -> anyhow::Result<()> {

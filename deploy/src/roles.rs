@@ -3,7 +3,7 @@
 mod configuration;
 mod together;
 
-use crate::cli::{Agent, ApiClient, ApiServer, Server};
+use crate::cli::{Agent, ApiClient, ApiServer, Controllers, Server};
 use anyhow::Context as _;
 use controllers::ControllerManager;
 use kvstore_server::{Member, MemberConfig};
@@ -50,14 +50,13 @@ where
 /// # Errors
 /// That of the first role that fails.
 pub async fn server(options: Server, cancel: CancellationToken) -> anyhow::Result<()> {
-    let client = options.api_client();
+    let (client, controllers) = (options.api_client(), options.controllers());
     let mut together = Together::default();
     let (store, api) = (configuration::member(&options)?, options.apiserver());
     together.start("store", |stop| kvstore(store, stop));
     together.start("API server", |stop| apiserver(api, stop));
-    let options = client.clone();
-    together.start("scheduler", |stop| scheduler(options, stop));
-    together.start("controllers", |stop| self::controllers(client, stop));
+    together.start("scheduler", |stop| scheduler(client, stop));
+    together.start("controllers", |stop| self::controllers(controllers, stop));
     together.run(cancel).await
 }
 
@@ -76,6 +75,7 @@ async fn kvstore(config: MemberConfig, cancel: CancellationToken) -> anyhow::Res
 pub async fn apiserver(options: ApiServer, cancel: CancellationToken) -> anyhow::Result<()> {
     let config = configuration::apiserver(&options)?;
     apiserver_server::ApiServer::new(config, Env::production())?
+        .with_tolerations(options.tolerations.defaults())
         .run(cancel)
         .await
 }
@@ -95,7 +95,7 @@ pub async fn scheduler(options: ApiClient, cancel: CancellationToken) -> anyhow:
 ///
 /// # Errors
 /// When their configuration can't be used.
-pub async fn controllers(options: ApiClient, cancel: CancellationToken) -> anyhow::Result<()> {
+pub async fn controllers(options: Controllers, cancel: CancellationToken) -> anyhow::Result<()> {
     let config = configuration::controllers(&options)?;
     ControllerManager::new(config, Env::production())?
         .run(cancel)

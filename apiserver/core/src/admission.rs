@@ -19,6 +19,7 @@ mod storage;
 mod tolerations;
 
 pub use quota::{QuotaUsage, quota_usage};
+pub use tolerations::DefaultTolerations;
 
 use crate::authorization::{Attributes, Subject};
 use crate::resource::Resource;
@@ -77,6 +78,7 @@ pub struct Context<'a> {
     pub objects: &'a dyn Objects,
     /// Draws the five characters of a generated name.
     pub suffix: &'a mut dyn FnMut() -> String,
+    pub tolerations: DefaultTolerations,
     pub warnings: Vec<String>,
 }
 

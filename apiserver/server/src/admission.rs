@@ -32,6 +32,7 @@ pub(crate) async fn mutate(
             let mut context = Context {
                 objects: &objects,
                 suffix: &mut suffix,
+                tolerations: state.tolerations,
                 warnings: Vec::new(),
             };
             let request = request(resource, writer, operation, new, old);
@@ -67,6 +68,7 @@ pub(crate) async fn validate(
             let mut context = Context {
                 objects: &objects,
                 suffix: &mut suffix,
+                tolerations: state.tolerations,
                 warnings: Vec::new(),
             };
             let about = new.or(old).unwrap_or(&Value::Null);

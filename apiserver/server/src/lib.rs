@@ -38,6 +38,7 @@ mod unenforced;
 mod user;
 mod verbs;
 
+pub use apiserver_core::admission::DefaultTolerations;
 pub use config::{
     ApiServerConfig, FrontLimits, KubeletConfig, ServiceAccountConfig, StaticUser, StoreConfig,
 };

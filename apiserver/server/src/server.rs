@@ -8,6 +8,7 @@ use crate::http::serve;
 use crate::state::State;
 use crate::store::run_compaction;
 use anyhow::Context as _;
+use apiserver_core::admission::DefaultTolerations;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,7 @@ pub struct ApiServer {
     env: Env,
     tls: Option<ServerTls>,
     tokens: TokenKeys,
+    tolerations: DefaultTolerations,
 }
 
 impl ApiServer {
@@ -43,7 +45,15 @@ impl ApiServer {
             env,
             tls,
             tokens,
+            tolerations: DefaultTolerations::default(),
         })
+    }
+
+    /// With other tolerations for pods that don't say how long they stay on a failing node. All replicas of a cluster
+    /// should have the same.
+    #[must_use]
+    pub fn with_tolerations(self, tolerations: DefaultTolerations) -> Self {
+        Self { tolerations, ..self }
     }
 
     /// Handle to replace the serving certificate while running; `None` when plain TCP is served.
@@ -86,6 +96,7 @@ impl ApiServer {
             env: self.env,
             tls: self.tls,
             tokens: self.tokens,
+            tolerations: self.tolerations,
             listeners,
         })
     }
@@ -97,6 +108,7 @@ pub struct BoundApiServer {
     env: Env,
     tls: Option<ServerTls>,
     tokens: TokenKeys,
+    tolerations: DefaultTolerations,
     listeners: Vec<Box<dyn Listener>>,
 }
 
@@ -116,7 +128,13 @@ impl BoundApiServer {
     pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
         // Watches and background work end when the listeners stop accepting.
         let work = CancellationToken::new();
-        let state = Arc::new(State::new(self.config, self.env, self.tokens, work.clone()));
+        let state = Arc::new(State::new(
+            self.config,
+            self.env,
+            self.tokens,
+            self.tolerations,
+            work.clone(),
+        ));
         let health = Arc::new(Health::new(Arc::clone(&state.store)));
         let front = Arc::new(Front::new(Arc::clone(&state), Arc::clone(&health)));
         let tasks = TaskTracker::new();

@@ -5,6 +5,7 @@ use crate::authz::Authorizer;
 use crate::cache::{Caches, FieldsOf, ReadError, WatchCache};
 use crate::config::ApiServerConfig;
 use crate::store::{EventLeases, StoreClient, StoreError};
+use apiserver_core::admission::DefaultTolerations;
 use apiserver_core::openapi::OpenApi;
 use apiserver_core::{ApiError, Registry, Resource};
 use jiff::Timestamp;
@@ -21,6 +22,8 @@ pub(crate) struct State {
     pub event_leases: EventLeases,
     pub tokens: TokenKeys,
     pub authorizer: Authorizer,
+    /// What pods get that don't say how long they stay on a failing node.
+    pub tolerations: DefaultTolerations,
     /// Made at the first question.
     pub openapi: OnceLock<OpenApi>,
     admission_ready: AtomicBool,
@@ -34,6 +37,7 @@ impl State {
         config: ApiServerConfig,
         env: Env,
         tokens: TokenKeys,
+        tolerations: DefaultTolerations,
         cancel: CancellationToken,
     ) -> Self {
         let store = Arc::new(StoreClient::new(&config.store, &env));
@@ -43,6 +47,7 @@ impl State {
             event_leases: EventLeases::default(),
             tokens,
             authorizer: Authorizer::new(),
+            tolerations,
             openapi: OnceLock::new(),
             admission_ready: AtomicBool::new(false),
             cancel,

@@ -2,8 +2,12 @@
 //! Source: `pkg/controller/nodelifecycle/node_lifecycle_controller.go` (1.36).
 //!
 //! Invariants:
-//! - A node is called silent only after its grace period by the process's own clock.
-//! - Nothing is tainted for eviction while every zone is dark: then it's us who are cut off.
+//! - A node is called silent only after its grace period by the process's own clock, and tainted for eviction as
+//!   unreachable only by a process that has heard nothing of it for that long itself: one that has just started, or
+//!   was cut off, grants all nodes a fresh one (see [`SignsOfLife`](super::signs_of_life::SignsOfLife)).
+//! - Nothing is tainted for eviction while every zone is dark: then it's us who are cut off. When the first node is
+//!   back, the others get a fresh grace period, in which to come back, too.
+//! - A zone loses no more nodes in a time to eviction than its rate; the first one goes at once.
 
 use super::taints;
 use super::zones::{ZoneState, zone_of, zones};
@@ -22,42 +26,63 @@ use std::time::Duration;
 /// The conditions that a node agent reports, which nobody knows once it's silent.
 const REPORTED: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
+/// The reason of conditions that we made up for an agent that never reported.
+const NEVER_UPDATED: &str = "NodeStatusNeverUpdated";
+
 pub struct Observed {
     pub nodes: Vec<Arc<Node>>,
     pub pods: Vec<Arc<Pod>>,
     /// When each node was last heard of; times are since the start of the process.
     pub heard: BTreeMap<String, Duration>,
-    /// When each zone last lost a node to eviction.
-    pub evicted: BTreeMap<String, Duration>,
+    /// The last eviction of each zone.
+    pub evicted: BTreeMap<String, Eviction>,
+    /// Whether every zone was dark at the last look.
+    pub was_dark: bool,
     pub config: NodeConfig,
     pub at: Duration,
     pub now: Timestamp,
 }
 
+/// Which node of a zone was tainted for eviction last, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eviction {
+    pub node: String,
+    pub at: Duration,
+}
+
 pub struct Decision {
     pub plan: Plan,
-    /// Zones that have a node tainted for eviction by this plan.
-    pub evicting: BTreeSet<String>,
+    /// By zone, the node that this plan taints for eviction.
+    pub evicting: BTreeMap<String, Eviction>,
+    /// Whether every zone is dark. At the first look when they aren't any more, all nodes count as heard of.
+    pub dark: bool,
 }
 
 pub fn plan(observed: &Observed) -> Decision {
     let mut actions = Vec::new();
-    let mut evicting = BTreeSet::new();
-    let zones = zones(&observed.nodes, &observed.config);
+    let mut evicting = BTreeMap::new();
+    let zones = zones(&observed.nodes, &observed.config, |node| {
+        is_overdue(observed, node)
+    });
     let all_dark = !zones.is_empty() && zones.values().all(|state| *state == ZoneState::FullDisruption);
+    let fresh = observed.was_dark && !all_dark;
     for node in observed
         .nodes
         .iter()
         .filter(|node| !node.metadata.is_terminating())
     {
-        if let Some(silenced) = silenced(observed, node) {
+        let silent = !fresh && is_silent(observed, node);
+        if silent && let Some(silenced) = silenced(observed, node) {
             actions.push(silenced);
             // The taints follow from the new conditions, at their version.
             continue;
         }
         let zone = zone_of(node);
         let state = zones.get(&zone).copied().unwrap_or(ZoneState::Normal);
-        let may_evict = !all_dark && !evicting.contains(&zone) && may_evict(observed, &zone, state);
+        let unreachable = ready(node).is_some_and(|ready| ready.status == "Unknown");
+        let eviction = eviction(observed, node, &zone, state)
+            .filter(|_| !all_dark && (silent || !unreachable) && !evicting.contains_key(&zone));
+        let may_evict = eviction.is_some();
         let wanted = taints::wanted(node, may_evict, all_dark, observed.now);
         let have = node
             .spec
@@ -66,7 +91,7 @@ pub fn plan(observed: &Observed) -> Decision {
             .unwrap_or_default();
         if wanted != have {
             if taints::evicts(&wanted) && !taints::evicts(&have) {
-                evicting.insert(zone);
+                evicting.extend(eviction.map(|eviction| (zone, eviction)));
             }
             actions.push(Action::patch_seen(
                 node.as_ref(),
@@ -85,19 +110,20 @@ pub fn plan(observed: &Observed) -> Decision {
             again_after: Some(observed.config.monitor_period),
         },
         evicting,
+        dark: all_dark,
     }
 }
 
-/// What changes whenever a node agent reports its status.
-pub fn heartbeat(node: &Node) -> Vec<Option<Time>> {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let reported = conditions.into_iter().flatten();
-    let mut beats: Vec<Option<Time>> = reported
-        .filter(|condition| REPORTED.contains(&condition.type_.as_str()))
-        .map(|condition| condition.last_heartbeat_time.clone())
-        .collect();
-    beats.sort_by_key(|beat| beat.as_ref().map(|time| time.0));
-    beats
+/// The newest time in a node's status that its agent wrote: changes whenever it reports.
+pub fn heartbeat(node: &Node) -> Option<Timestamp> {
+    let conditions = node.status.as_ref()?.conditions.as_ref()?;
+    conditions
+        .iter()
+        .filter(|condition| {
+            REPORTED.contains(&condition.type_.as_str()) && condition.reason.as_deref() != Some(NEVER_UPDATED)
+        })
+        .filter_map(|condition| Some(condition.last_heartbeat_time.as_ref()?.0))
+        .max()
 }
 
 pub fn ready(node: &Node) -> Option<&NodeCondition> {
@@ -105,23 +131,33 @@ pub fn ready(node: &Node) -> Option<&NodeCondition> {
     conditions.iter().find(|condition| condition.type_ == "Ready")
 }
 
-/// The write that marks a node as silent, if it is and isn't marked yet.
-fn silenced(observed: &Observed, node: &Arc<Node>) -> Option<Action> {
-    let config = &observed.config;
-    let grace = if ready(node).is_some() {
-        config.monitor_grace_period
+/// Whether nothing was heard of a node for longer than it may be silent.
+fn is_silent(observed: &Observed, node: &Node) -> bool {
+    silence(observed, node) > grace(observed, node)
+}
+
+/// Whether a node has missed half of its time already. Nodes that are cut off together fall silent one after another, as
+/// they last renewed: the first one must not be given up before it is known how many there are.
+fn is_overdue(observed: &Observed, node: &Node) -> bool {
+    silence(observed, node) > grace(observed, node) / 2
+}
+
+fn grace(observed: &Observed, node: &Node) -> SignedDuration {
+    if ready(node).is_some() {
+        observed.config.monitor_grace_period
     } else {
-        config.startup_grace_period
-    };
-    let heard = observed
-        .heard
-        .get(node.metadata.name())
-        .copied()
-        .unwrap_or(observed.at);
-    let silence = observed.at.saturating_sub(heard);
-    if SignedDuration::try_from(silence).unwrap_or(SignedDuration::MAX) <= grace {
-        return None;
+        observed.config.startup_grace_period
     }
+}
+
+fn silence(observed: &Observed, node: &Node) -> SignedDuration {
+    let heard = observed.heard.get(node.metadata.name()).copied();
+    let silence = observed.at.saturating_sub(heard.unwrap_or(observed.at));
+    SignedDuration::try_from(silence).unwrap_or(SignedDuration::MAX)
+}
+
+/// The write that marks a silent node, if it isn't marked yet.
+fn silenced(observed: &Observed, node: &Arc<Node>) -> Option<Action> {
     let before = node
         .status
         .as_ref()
@@ -140,7 +176,7 @@ fn silenced(observed: &Observed, node: &Arc<Node>) -> Option<Action> {
             None => conditions.push(NodeCondition {
                 type_: kind.into(),
                 status: "Unknown".into(),
-                reason: Some("NodeStatusNeverUpdated".into()),
+                reason: Some(NEVER_UPDATED.into()),
                 message: Some("Kubelet never posted node status.".into()),
                 last_heartbeat_time: node.metadata.creation_timestamp.clone(),
                 last_transition_time: Some(Time(observed.now)),
@@ -151,20 +187,26 @@ fn silenced(observed: &Observed, node: &Arc<Node>) -> Option<Action> {
         .then(|| Action::patch_status_seen(node.as_ref(), json!({"status": {"conditions": conditions}})))
 }
 
-fn may_evict(observed: &Observed, zone: &str, state: ZoneState) -> bool {
+/// The eviction of a node, if its zone's rate allows one now. The last node of a zone may be tainted again: its taint
+/// wasn't written, or it came back and was lost anew, which makes no further node.
+fn eviction(observed: &Observed, node: &Node, zone: &str, state: ZoneState) -> Option<Eviction> {
     let rate = match state {
         ZoneState::Normal | ZoneState::FullDisruption => observed.config.eviction_rate,
         ZoneState::PartialDisruption { large: true } => observed.config.secondary_eviction_rate,
         ZoneState::PartialDisruption { large: false } => 0.0,
     };
     if rate <= 0.0 {
-        return false;
+        return None;
     }
     let pause = Duration::from_secs_f64(1.0 / rate);
-    observed
-        .evicted
-        .get(zone)
-        .is_none_or(|last| observed.at.saturating_sub(*last) >= pause)
+    let last = observed.evicted.get(zone);
+    match last.filter(|last| observed.at.saturating_sub(last.at) < pause) {
+        None => Some(Eviction {
+            node: node.metadata.name().to_owned(),
+            at: observed.at,
+        }),
+        Some(last) => (last.node == node.metadata.name()).then(|| last.clone()),
+    }
 }
 
 /// Pods on silent nodes aren't known to be ready any more: Services must stop using them.

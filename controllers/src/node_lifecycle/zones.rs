@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 const REGION: &str = "topology.kubernetes.io/region";
 const ZONE: &str = "topology.kubernetes.io/zone";
+/// Nodes with this label are lost for reasons of their own: they say nothing about their zone.
+const EXCLUDED: &str = "node.kubernetes.io/exclude-disruption";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZoneState {
@@ -27,12 +29,20 @@ pub fn zone_of(node: &Node) -> String {
     format!("{}:{}", label(REGION), label(ZONE))
 }
 
-pub fn zones(nodes: &[Arc<Node>], config: &NodeConfig) -> BTreeMap<String, ZoneState> {
+/// Nodes that aren't ready are lost, and those that `overdue` says will soon be.
+pub fn zones(
+    nodes: &[Arc<Node>],
+    config: &NodeConfig,
+    overdue: impl Fn(&Node) -> bool,
+) -> BTreeMap<String, ZoneState> {
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    for node in nodes {
+    for node in nodes
+        .iter()
+        .filter(|node| node.metadata.label(EXCLUDED).is_none())
+    {
         let (all, lost) = counts.entry(zone_of(node)).or_default();
         *all += 1;
-        *lost += usize::from(ready(node).is_none_or(|ready| ready.status != "True"));
+        *lost += usize::from(ready(node).is_none_or(|ready| ready.status != "True") || overdue(node));
     }
     counts
         .into_iter()

@@ -1,11 +1,15 @@
 //! From flags and the key folder to the components' configurations.
 
-use crate::cli::{Agent, ApiClient, ApiServer, ClusterNetwork, Server};
+use crate::cli::{
+    Agent, ApiClient, ApiServer, ClusterNetwork, Controllers, NodeMonitoring, Server, Tolerations,
+};
 use crate::files;
 use crate::pki::{Holder, Pki};
 use anyhow::Context as _;
-use apiserver_server::{ApiServerConfig, FrontLimits, KubeletConfig, ServiceAccountConfig, StoreConfig};
-use controllers::SigningConfig;
+use apiserver_server::{
+    ApiServerConfig, DefaultTolerations, FrontLimits, KubeletConfig, ServiceAccountConfig, StoreConfig,
+};
+use controllers::{NodeConfig, SigningConfig};
 use kubeclient::{ClientConfig, Credentials};
 use kvstore_cli::Surroundings;
 use kvstore_server::MemberConfig;
@@ -26,6 +30,8 @@ const STORE_TOKEN: &str = "trireme";
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 /// `--cluster-signing-duration` of upstream.
 const SIGNING_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Renewals of a node's lease in its duration, as upstream has it.
+const LEASE_RENEWALS: u32 = 4;
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 impl ClusterNetwork {
@@ -76,6 +82,7 @@ impl Server {
                 .collect(),
             plain_store: false,
             network: self.network.clone(),
+            tolerations: self.tolerations.clone(),
         }
     }
 
@@ -85,6 +92,13 @@ impl Server {
             keys: self.keys.clone(),
             servers: vec![format!("{}:{API_PORT}", self.address)],
             network: self.network.clone(),
+        }
+    }
+
+    pub fn controllers(&self) -> Controllers {
+        Controllers {
+            client: self.api_client(),
+            monitoring: self.monitoring.clone(),
         }
     }
 
@@ -99,6 +113,29 @@ impl Server {
             (name.to_owned(), address.to_owned())
         };
         self.members.iter().map(split).collect()
+    }
+}
+
+impl Tolerations {
+    pub fn defaults(&self) -> DefaultTolerations {
+        DefaultTolerations {
+            not_ready_seconds: self.default_not_ready_toleration_seconds,
+            unreachable_seconds: self.default_unreachable_toleration_seconds,
+        }
+    }
+}
+
+impl NodeMonitoring {
+    fn config(&self) -> anyhow::Result<NodeConfig> {
+        Ok(NodeConfig {
+            monitor_period: self.node_monitor_period,
+            monitor_grace_period: self.node_monitor_grace_period.try_into()?,
+            startup_grace_period: self.node_startup_grace_period.try_into()?,
+            eviction_rate: self.node_eviction_rate,
+            secondary_eviction_rate: self.secondary_node_eviction_rate,
+            large_cluster_size_threshold: self.large_cluster_size_threshold,
+            unhealthy_zone_threshold: self.unhealthy_zone_threshold,
+        })
     }
 }
 
@@ -153,12 +190,15 @@ pub fn scheduler(options: &ApiClient, env: &Env) -> anyhow::Result<SchedulerConf
     ))
 }
 
-pub fn controllers(options: &ApiClient) -> anyhow::Result<controllers::Config> {
+pub fn controllers(options: &Controllers) -> anyhow::Result<controllers::Config> {
+    let node = options.monitoring.config()?;
+    let options = &options.client;
     let pki = Pki::new(&options.keys.pki);
     let ca_pem = pki.ca()?;
     let client = client(&pki, &options.servers, Holder::ControllerManager)?;
     let mut config = controllers::Config::new(client, &candidate());
     config.cluster_cidr = Some(options.network.pod_cidr.to_string());
+    config.node = node;
     config.root_ca_pem = Some(ca_pem.clone());
     config.signing = Some(SigningConfig {
         cert_pem: ca_pem,
@@ -191,6 +231,8 @@ pub fn agent(options: &Agent) -> anyhow::Result<NodeAgentConfig> {
             .registry_mirrors
             .insert(registry.to_owned(), url.to_owned());
     }
+    config.lease_renewal = Duration::from_secs(options.node_lease_duration_seconds.into()) / LEASE_RENEWALS;
+    config.status_interval = options.node_status_update_frequency;
     config.cluster_dns = vec![options.network.dns()?.to_string()];
     config.cluster_cidr = options.network.pod_cidr.to_string();
     Ok(config)
@@ -209,4 +251,61 @@ fn client(pki: &Pki, servers: &[String], holder: Holder) -> anyhow::Result<Clien
 fn candidate() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::{Cli, Command};
+    use apiserver_server::DefaultTolerations;
+    use clap::Parser as _;
+    use controllers::NodeConfig;
+    use nodeagent_server::NodeAgentConfig;
+    use std::time::Duration;
+
+    fn parse(line: &str) -> Command {
+        Cli::try_parse_from(line.split(' ')).expect("a good line").command
+    }
+
+    #[test]
+    fn without_flags_nodes_are_lost_as_the_components_say() {
+        let Command::Server(server) = parse("trireme server --pki /p --address 10.0.0.1 --data /d") else {
+            panic!("another command");
+        };
+        assert_eq!(server.tolerations.defaults(), DefaultTolerations::default());
+        let node = server.monitoring.config().expect("good");
+        assert_eq!(format!("{node:?}"), format!("{:?}", NodeConfig::default()));
+        let Command::Agent(agent) =
+            parse("trireme agent --name n --address 10.0.0.2 --server 10.0.0.1:6443 --ca Cargo.toml")
+        else {
+            panic!("another command");
+        };
+        let config = super::agent(&agent).expect("good");
+        let defaults = NodeAgentConfig::new("n", agent.address, agent.data, agent.run);
+        assert_eq!(config.lease_renewal, defaults.lease_renewal);
+        assert_eq!(config.status_interval, defaults.status_interval);
+    }
+
+    /// Promise of the defaults: with a second for everything else, replacements are bound after 20 s.
+    #[test]
+    fn a_lost_nodes_pods_are_replaced_in_less_than_twenty_seconds_by_default() {
+        let node = NodeConfig::default();
+        let tolerated = DefaultTolerations::default().unreachable_seconds.unsigned_abs();
+        let grace = Duration::try_from(node.monitor_grace_period).expect("positive");
+        let sum = grace + node.monitor_period + Duration::from_secs(tolerated);
+        assert!(sum <= Duration::from_secs(19), "{sum:?}");
+    }
+
+    #[test]
+    fn upstreams_figures_can_be_had() {
+        let Command::Controllers(controllers) =
+            parse("trireme controllers --pki /p --node-monitor-period 5s --node-monitor-grace-period 50s")
+        else {
+            panic!("another command");
+        };
+        let node = controllers.monitoring.config().expect("good");
+        assert_eq!(node.monitor_grace_period.as_secs(), 50);
+        assert_eq!(node.monitor_period, Duration::from_secs(5));
+        let refused = Cli::try_parse_from(["trireme", "controllers", "--node-monitor-grace-period=0s"]);
+        assert!(refused.is_err());
+    }
 }

@@ -3,6 +3,8 @@
 //! Needs root, and what `cargo xtask setup` installs; without them these tests fail, they never skip.
 
 mod first_minutes;
+mod leader_loss;
+mod node_loss;
 mod registry;
 mod restart;
 mod roles;

@@ -157,11 +157,11 @@ fn the_api_server_runs_on_a_stock_etcd() {
     assert!(text(&gone.stderr).contains("NotFound"), "{}", text(&gone.stderr));
 }
 
-fn trireme() -> Command {
+pub fn trireme() -> Command {
     Command::new(env!("CARGO_BIN_EXE_trireme"))
 }
 
-fn make_keys(folder: &Path) -> std::path::PathBuf {
+pub fn make_keys(folder: &Path) -> std::path::PathBuf {
     let pki = folder.join("pki");
     let mut command = trireme();
     command
@@ -173,19 +173,19 @@ fn make_keys(folder: &Path) -> std::path::PathBuf {
     pki
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
     listener.local_addr().expect("an address").port()
 }
 
 /// A process that is killed when dropped; what it says goes to a file that a failing test prints.
-struct Running {
+pub struct Running {
     child: Child,
     log: std::path::PathBuf,
 }
 
 impl Running {
-    fn start(mut command: Command, folder: &Path, name: &str) -> Self {
+    pub fn start(mut command: Command, folder: &Path, name: &str) -> Self {
         let log = folder.join(format!("{name}.log"));
         let file = std::fs::File::options()
             .create(true)

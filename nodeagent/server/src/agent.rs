@@ -185,7 +185,10 @@ impl NodeAgent {
             }));
         }
         tasks.spawn(forever(node::renew_lease(Arc::clone(&context))));
-        tasks.spawn(forever(node::report_status(Arc::clone(&context))));
+        tasks.spawn(forever(node::report_status(
+            Arc::clone(&context),
+            nodes.store().clone(),
+        )));
         tasks.spawn(forever(node::follow_nodes(Arc::clone(&context), nodes)));
         tasks.spawn(forever(pod::rotate_logs(
             Arc::clone(&context),

@@ -42,9 +42,11 @@ pub struct NodeAgentConfig {
     pub reserved_memory_bytes: i64,
     /// Processor time kept back from pods, in thousandths of a core.
     pub reserved_cpu_milli: i64,
-    /// How often the node's Lease is renewed. Upstream's 10 s makes failure detection slow.
+    /// How often the node's Lease is renewed: a quarter of its duration (upstream's `nodeLeaseDurationSeconds`, there
+    /// 40 s). Detection takes about four times this long, and 5,000 nodes make 1,667 small writes a second at 3 s, 500
+    /// at upstream's 10 s.
     pub lease_renewal: Duration,
-    /// How often the node's status is computed; it is written when it changed or after 5 minutes.
+    /// How often the node's status is computed (`nodeStatusUpdateFrequency`); it is written when it changed or after 5 minutes.
     pub status_interval: Duration,
     /// How often the runtime is asked what became of its containers.
     pub observe_interval: Duration,

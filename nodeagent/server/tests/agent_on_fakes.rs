@@ -228,3 +228,25 @@ async fn a_job_completes_and_a_missing_image_is_said_to_be_missing() {
         assert!(reasons.contains(&reason), "{reason} in {reasons:?}");
     }
 }
+
+#[tokio::test]
+async fn a_node_that_was_called_unknown_says_at_once_that_it_is_ready() {
+    let mut world = World::new().await;
+    let agent = world.start();
+    let path = "/api/v1/nodes/n1";
+    let ready = |node: &Value| {
+        let conditions = node["status"]["conditions"].as_array().cloned();
+        let ready = conditions.into_iter().flatten().find(|c| c["type"] == "Ready");
+        ready.map(|c| c["status"].clone()).unwrap_or_default()
+    };
+    let is_ready = || world.api.get(path).is_some_and(|node| ready(&node) == "True");
+    eventually("a ready node", is_ready).await;
+    let mut node = world.api.get(path).expect("a node");
+    for condition in node["status"]["conditions"].as_array_mut().expect("conditions") {
+        condition["status"] = json!("Unknown");
+    }
+    world.api.put(path, node);
+    eventually("a ready node again", is_ready).await;
+    world.cancel.cancel();
+    agent.await.expect("a task").expect("a clean end");
+}

@@ -1,4 +1,4 @@
-use super::{Context, Objects, Operation, Request, mutate, validate};
+use super::{Context, DefaultTolerations, Objects, Operation, Request, mutate, validate};
 use crate::Registry;
 use crate::authorization::{Attributes, Subject};
 use crate::status::ApiError;
@@ -92,6 +92,10 @@ fn run(case: &Case<'_>, object: &mut Value, cluster: &Cluster) -> Result<Vec<Str
     let mut context = Context {
         objects: cluster,
         suffix: &mut suffix,
+        tolerations: DefaultTolerations {
+            not_ready_seconds: 30,
+            unreachable_seconds: 5,
+        },
         warnings: Vec::new(),
     };
     mutate(&request, object, &mut context)?;
@@ -115,7 +119,39 @@ fn a_pod_gets_its_account_token_priority_and_tolerations() {
         "/var/run/secrets/kubernetes.io/serviceaccount"
     );
     assert_eq!(object["spec"]["priority"], 0);
-    assert_eq!(object["spec"]["tolerations"].as_array().map(Vec::len), Some(2));
+    let tolerated: Vec<(&Value, &Value)> = object["spec"]["tolerations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|toleration| (&toleration["key"], &toleration["tolerationSeconds"]))
+        .collect();
+    assert_eq!(
+        tolerated,
+        [
+            (&json!("node.kubernetes.io/not-ready"), &json!(30)),
+            (&json!("node.kubernetes.io/unreachable"), &json!(5)),
+        ]
+    );
+}
+
+#[test]
+fn what_a_pod_says_of_failing_nodes_stays_as_it_is() {
+    let mut object = pod();
+    object["spec"]["tolerations"] =
+        json!([{"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 600}]);
+    run(&CREATE_POD, &mut object, &Cluster::usual()).expect("admitted");
+    let seconds: Vec<&Value> = object["spec"]["tolerations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|toleration| &toleration["tolerationSeconds"])
+        .collect();
+    assert_eq!(seconds, [&json!(600), &json!(30)]);
+
+    let all = json!([{"operator": "Exists"}]);
+    object["spec"]["tolerations"] = all.clone();
+    run(&CREATE_POD, &mut object, &Cluster::usual()).expect("admitted");
+    assert_eq!(object["spec"]["tolerations"], all);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 const NAMESPACE: &str = "kube-node-lease";
-/// As upstream says it; who watches may count a node as lost sooner.
-const DURATION_SECONDS: i32 = 40;
+/// Renewals that fit into a lease's duration, as upstream has it (`nodeLeaseRenewIntervalFraction`).
+const RENEWALS: u32 = 4;
 
 /// Until dropped.
 pub(crate) async fn renew_lease(context: Arc<Context>) {
@@ -19,8 +19,8 @@ pub(crate) async fn renew_lease(context: Arc<Context>) {
     let mut held: Option<Lease> = None;
     loop {
         ticks.tick().await;
-        // A renewal that hangs must not eat the time of the next one.
-        let limit = context.config.lease_renewal * 2;
+        // A renewal that hangs must not eat the time of the next one, which may reach another server.
+        let limit = context.config.lease_renewal;
         match timeout(limit, renew(&context, held.take())).await {
             Ok(Ok(lease)) => held = Some(lease),
             Ok(Err(error)) => tracing::warn!(%error, "the node's lease cannot be renewed"),
@@ -69,9 +69,10 @@ async fn renew(context: &Context, held: Option<Lease>) -> kube::Result<Lease> {
 }
 
 fn spec(context: &Context) -> LeaseSpec {
+    let seconds = (context.config.lease_renewal * RENEWALS).as_secs().max(1);
     LeaseSpec {
         holder_identity: Some(context.config.node_name.clone()),
-        lease_duration_seconds: Some(DURATION_SECONDS),
+        lease_duration_seconds: i32::try_from(seconds).ok(),
         renew_time: Some(MicroTime(context.env.clock.now())),
         ..LeaseSpec::default()
     }

@@ -1,6 +1,7 @@
 //! The node's status: conditions, capacity, addresses, images.
 //!
-//! Follows kubelet `pkg/kubelet/nodestatus/setters.go`; written when it changed, or after five minutes.
+//! Follows kubelet `pkg/kubelet/nodestatus/setters.go`; written when it changed, when the cluster says something else
+//! (a node that was silent is called `Unknown`), or after five minutes.
 
 use crate::context::Context;
 use crate::host::HostLoad;
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, PostParams};
-use kubeclient::EventKind;
+use kubeclient::{EventKind, Store};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -27,8 +28,8 @@ const MIN_MEMORY_BYTES: i64 = 100 << 20;
 /// Below this share of free disk; upstream's 10 % would keep large, well filled disks out.
 const MIN_DISK_SHARE: i64 = 20;
 
-/// Until dropped.
-pub(crate) async fn report_status(context: Arc<Context>) {
+/// Until dropped. `nodes` is what the cluster says.
+pub(crate) async fn report_status(context: Arc<Context>, nodes: Store<Node>) {
     let mut last: Option<(NodeStatus, Instant)> = None;
     let mut ready = None;
     let mut wait = Duration::ZERO;
@@ -40,7 +41,9 @@ pub(crate) async fn report_status(context: Arc<Context>) {
             .as_ref()
             .is_none_or(|(_, at)| at.elapsed() >= REPORT_AT_LEAST);
         let status = compute(&context, last.as_ref().map(|(s, _)| s)).await;
-        let changed = last.as_ref().is_none_or(|(old, _)| differs(old, &status));
+        let said = nodes.get(&context.config.node_name);
+        let changed = last.as_ref().is_none_or(|(old, _)| differs(old, &status))
+            || said.is_some_and(|node| is_contradicted(&node, &status));
         let now_ready = is_ready(&status);
         if now_ready && !(due || changed) {
             wait = context.config.status_interval;
@@ -116,6 +119,14 @@ async fn try_write(context: &Context, status: &NodeStatus) -> kube::Result<NodeS
         .replace_status(&context.config.node_name, &PostParams::default(), &node)
         .await?;
     Ok(next)
+}
+
+/// Whether the node object says something else of one of our conditions.
+fn is_contradicted(node: &Node, status: &NodeStatus) -> bool {
+    let said = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let own = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
+    said.filter(|c| OWNED.contains(&c.type_.as_str()))
+        .any(|c| own(&c.type_).is_some_and(|own| own.status != c.status))
 }
 
 /// Heart beats alone are no difference.
