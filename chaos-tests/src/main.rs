@@ -3,7 +3,7 @@
 //! Ends with 0 when every promise was kept, 1 on a safety violation, 2 on a liveness violation, 3 on a crash,
 //! 4 when the arguments make no sense.
 
-use chaos_store::{Class, parse_faults, runner};
+use chaos_store::{Class, parse_faults, runner, sabotage};
 use chaos_tests::{Options, Report, Topology, run};
 use clap::Parser;
 use serde_json::json;
@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// A world for each of these seeds, `A..B` (B is left out), each in a process of its own.
-    #[arg(long, value_parser = parse_seeds, conflicts_with = "seed")]
+    #[arg(long, value_parser = runner::parse_seeds, conflicts_with = "seed")]
     seeds: Option<Range<u64>>,
     /// So many worlds at a time.
     #[arg(long, default_value_t = 1)]
@@ -54,22 +54,16 @@ struct Arguments {
     /// Runs the world in two processes; their traces must be equal.
     #[arg(long)]
     twice: bool,
+    /// Puts every known bug of the components above the store back in, one after the other, and tells how many
+    /// worlds it takes to find it; or only the one given by `--sabotage`.
+    #[arg(long)]
+    prove: bool,
     /// Where a violation is written to, as JSON.
     #[arg(long, default_value = "target/chaos")]
     failures: PathBuf,
     /// Logs of the components, with simulated times, on standard error; filtered by `TRIREME_LOG`.
     #[arg(long)]
     logs: bool,
-}
-
-fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
-    let (from, to) = text.split_once("..").ok_or("seeds are given as A..B")?;
-    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no seed"));
-    let seeds = number(from)?..number(to)?;
-    if seeds.is_empty() {
-        return Err(format!("there is no seed in {text}"));
-    }
-    Ok(seeds)
 }
 
 impl Arguments {
@@ -91,7 +85,7 @@ impl Arguments {
         options.trouble = millis(self.trouble_ms, options.trouble);
         options.fault_pace = millis(self.fault_pace_ms, options.fault_pace);
         options.sabotage = match &self.sabotage {
-            Some(name) => Some(chaos_store::sabotage::find(name)?.name),
+            Some(name) => Some(sabotage::find(name)?.name),
             None => None,
         };
         Ok(options)
@@ -144,6 +138,13 @@ fn dispatch(arguments: &Arguments) -> Result<u8, String> {
         return Ok(code(sweep.class()));
     }
     let options = arguments.options(arguments.seed)?;
+    if arguments.prove {
+        let failures = |bug: &str| arguments.failures.join(bug).display().to_string();
+        let words = |bug: &sabotage::Bug| ["--failures".to_owned(), failures(bug.name)].to_vec();
+        let only = arguments.sabotage.as_deref();
+        let hidden = runner::prove(sabotage::CLUSTER_BUGS, only, arguments.jobs, words);
+        return Ok(u8::from(hidden > 0));
+    }
     if arguments.twice {
         let once = || runner::run(&words(&options)).map_err(text);
         let (one, other) = (once()?, once()?);

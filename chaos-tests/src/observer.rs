@@ -11,7 +11,7 @@ use chaos_store::observer::{Report, look};
 use chaos_store::stage::{Board, Stage};
 use chaos_store::workload::recorder;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::{Api, ListParams};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,13 +52,12 @@ impl Observer {
             self.board.clone(),
             self.report.clone(),
         ));
-        let judged = self.judge().await;
-        let failed = judged.is_err();
-        self.report.with(|findings| findings.violation = judged.err());
-        if !failed {
+        let mut judged = self.judge().await;
+        if judged.is_ok() {
             // What the recorders have not heard yet would look as if it had never been.
-            self.until_recorded().await;
+            judged = self.until_recorded().await;
         }
+        self.report.with(|findings| findings.violation = judged.err());
         self.board.enter(Stage::Done);
         looking.abort();
     }
@@ -84,19 +83,29 @@ impl Observer {
         Ok(())
     }
 
-    async fn until_recorded(&self) {
-        let began = Instant::now();
-        let last = self.board_last();
-        while began.elapsed() < CALL * 2 && self.board_last() == last {
-            sleep(LOOK).await;
-            if began.elapsed() > CALL {
-                break;
-            }
-        }
-    }
-
-    fn board_last(&self) -> i64 {
-        self.board.all_recorded(self.directory.stores.len())
+    /// Until every recorder has heard of everything that happened before this call.
+    async fn until_recorded(&self) -> Result<(), Violation> {
+        self.eventually(
+            "a watcher on every member of the store is told of everything",
+            async || {
+                let maps: Api<ConfigMap> = Api::all(self.client(self.directory.apis[0])?);
+                let listed = maps.list(&ListParams::default()).await?;
+                let version = listed
+                    .metadata
+                    .resource_version
+                    .context("a list without version")?;
+                let last: i64 = version.parse()?;
+                for member in &self.directory.stores {
+                    let reached = self.board.recorded_of(member);
+                    ensure!(
+                        reached >= last,
+                        "{member} has told of {reached}, the last revision is {last}"
+                    );
+                }
+                Ok(())
+            },
+        )
+        .await
     }
 
     async fn eventually(

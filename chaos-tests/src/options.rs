@@ -39,7 +39,7 @@ impl Options {
             |choices: &[u64]| choices[usize::try_from(random.below(0..choices.len() as u64)).unwrap_or(0)];
         let few = |range: std::ops::Range<u64>| usize::try_from(random.below(range)).unwrap_or(0);
         let mut faults = BTreeMap::new();
-        for kind in FaultKind::ALL {
+        for kind in FaultKind::of_clusters() {
             let weight = one_of(&[0, 0, 1, 2, 4]);
             if weight > 0 {
                 faults.insert(kind, weight);

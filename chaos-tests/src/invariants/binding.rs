@@ -42,7 +42,7 @@ pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
                     format!("{} at revision {}: to {node}", change.key, change.revision),
                 ));
             };
-            // The scheduler may not have heard of it yet: only what stands for long is held against it.
+            // Nobody cordons a node in these worlds: one that takes no pods never did.
             if found.pointer("/spec/unschedulable").and_then(Value::as_bool) == Some(true) {
                 return Err(Violation::safety(
                     "a pod is bound to a node that takes pods",

@@ -14,7 +14,7 @@ pub(crate) const COUNTER: &str = "counter";
 pub(crate) async fn count(user: User) {
     let api: Api<ConfigMap> = Api::default_namespaced(user.client.clone());
     while user.board.working() {
-        let step = timeout(super::CALL, add_one(&api))
+        let step = timeout(super::CALL, add_one(&api, &user.name))
             .await
             .context("no answer")
             .flatten();
@@ -25,7 +25,7 @@ pub(crate) async fn count(user: User) {
     }
 }
 
-async fn add_one(api: &Api<ConfigMap>) -> anyhow::Result<()> {
+async fn add_one(api: &Api<ConfigMap>, who: &str) -> anyhow::Result<()> {
     let Some(mut map) = api.get_opt(COUNTER).await? else {
         let map = serde_json::from_value(json!({"metadata": {"name": COUNTER}, "data": {COUNTER: "0"}}))?;
         api.create(&PostParams::default(), &map).await?;
@@ -34,6 +34,8 @@ async fn add_one(api: &Api<ConfigMap>) -> anyhow::Result<()> {
     let data = map.data.get_or_insert_default();
     let count: i64 = data.get(COUNTER).context("the counter")?.parse()?;
     data.insert(COUNTER.to_owned(), (count + 1).to_string());
+    // Two who write the same would hide that one of them was lost: the second write would change nothing.
+    data.insert("by".to_owned(), who.to_owned());
     api.replace(COUNTER, &PostParams::default(), &map).await?;
     Ok(())
 }
