@@ -17,11 +17,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use support::{Env, Random};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// A call that isn't answered by then is made again.
 const CALL: Duration = Duration::from_secs(4);
 const RETRY: Duration = Duration::from_millis(200);
+/// How often someone who thinks looks whether the world has become quiet.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What a user wants of one workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +83,12 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Waits `from` to `to`.
+    /// Waits `from` to `to` milliseconds, or until the world is quiet: the last word is said at once.
     async fn think(&self, from: u64, to: u64) {
-        sleep(Duration::from_millis(self.random.below(from..to))).await;
+        let until = Instant::now() + Duration::from_millis(self.random.below(from..to));
+        while self.board.working() && Instant::now() < until {
+            sleep_until(until.min(Instant::now() + LOOK)).await;
+        }
     }
 
     /// Tries until it is done, or nobody looks any more. What is asked must bear being asked twice: an answer

@@ -368,6 +368,8 @@ fn step_to_the_end(
             }
             Stage::Trouble => faults.step(sim),
             Stage::Healed if now >= up_at + options.trouble + AFTERMATH => board.enter(Stage::Quiet),
+            // Watchers may still wait for what nobody will look at.
+            Stage::Done => return Ok(()),
             _ => {}
         }
     }
