@@ -1,7 +1,9 @@
-//! The simulated processes: each a real component, made anew at every boot.
+//! The simulated machines: real components, made anew at every boot.
 
-use crate::identities::{NODES, STORES, api_addresses, client_config, static_tokens};
+use crate::identities::{Directory, token};
+use crate::topology::{Machine, Role};
 use apiserver_server::{ApiServer, ApiServerConfig, FrontLimits, ServiceAccountConfig, StoreConfig};
+use chaos_store::Exits;
 use controllers::ControllerManager;
 use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
@@ -11,81 +13,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Env;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// What an fsync takes.
 const SYNC: Duration = Duration::from_millis(1);
+/// A role that can't start now, because another on the machine doesn't answer yet, is started again after this.
+const RESTART: Duration = Duration::from_millis(500);
 
-pub(crate) async fn store(name: &str, disk: MemoryDisk, env: Env) -> Outcome {
-    let initial_cluster = STORES
-        .iter()
-        .map(|name| ClusterPeer::new(*name, format!("http://{name}:2380")))
-        .collect();
-    let config = MemberConfig {
-        peer_listen: Some(format!("{name}:2380")),
-        initial_cluster,
-        ..MemberConfig::single(name, DataDir::Simulated(disk, SYNC), &format!("{name}:2379"))
-    };
-    Member::new(config, env)?.run(CancellationToken::new()).await?;
-    Ok(())
-}
-
-pub(crate) async fn api_server(name: &str, signing_key_pem: String, env: Env) -> Outcome {
-    let config = ApiServerConfig {
-        listen: vec![format!("{name}:6443")],
-        advertise_address: turmoil::lookup(name).to_string(),
-        advertise_port: None,
-        serving: None,
-        client_ca_pem: String::new(),
-        store: StoreConfig {
-            endpoints: STORES.iter().map(|store| format!("{store}:2379")).collect(),
-            tls: None,
-            encryption_key: None,
-        },
-        service_account: ServiceAccountConfig {
-            signing_key_pem,
-            issuer: "https://kubernetes.default.svc".to_owned(),
-        },
-        static_tokens: static_tokens(),
-        service_cidr: "10.96.0.0/12".parse()?,
-        node_ports: 30_000..=32_767,
-        kubelet: None,
-        limits: FrontLimits::default(),
-    };
-    ApiServer::new(config, env)?.run(CancellationToken::new()).await?;
-    Ok(())
-}
-
-pub(crate) async fn scheduler(name: &str, env: Env) -> Outcome {
-    let client = kubeclient::client(&env, &client_config(name))?;
-    Scheduler::new(SchedulerConfig::new(client, name), env)
-        .run(CancellationToken::new())
-        .await;
-    Ok(())
-}
-
-pub(crate) async fn controllers(name: &str, env: Env) -> Outcome {
-    let config = controllers::Config {
-        cluster_cidr: Some("10.244.0.0/16".to_owned()),
-        root_ca_pem: Some("simulated".to_owned()),
-        ..controllers::Config::new(client_config(name), name)
-    };
-    ControllerManager::new(config, env)?
-        .run(CancellationToken::new())
-        .await;
-    Ok(())
-}
-
-/// The machine of a node: what outlives its agent.
+/// What a node is made of beside its agent, and what outlives it.
 #[derive(Clone)]
-pub(crate) struct Machine {
+pub(crate) struct NodeHardware {
     pub(crate) runtime: Arc<FakeRuntime>,
     host: Arc<FakeHost>,
 }
 
-impl Machine {
+impl NodeHardware {
     pub(crate) fn new(number: usize) -> Self {
         let runtime = FakeRuntime::new(Arc::new(support::sim::SimClock), &format!("10.244.{number}"));
         Self {
@@ -95,17 +38,133 @@ impl Machine {
     }
 }
 
-pub(crate) async fn node_agent(name: &str, machine: Machine, env: Env) -> Outcome {
+/// Everything of a machine that outlives a boot.
+#[derive(Clone)]
+pub(crate) struct Hardware {
+    pub(crate) machine: Machine,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) disk: MemoryDisk,
+    pub(crate) node: NodeHardware,
+    pub(crate) signing_key_pem: Arc<str>,
+}
+
+/// One boot of a machine: all its roles, until the power goes. A store that stops says so in `exits`, and takes
+/// the machine's process with it, as in an installation.
+pub(crate) async fn live(hardware: Hardware, env: Env, exits: Exits) {
+    let name = hardware.machine.name;
+    let mut roles = JoinSet::new();
+    for role in hardware.machine.roles.clone() {
+        let (hardware, env) = (hardware.clone(), env.clone());
+        roles.spawn_local(async move {
+            loop {
+                let outcome = run(role, &hardware, env.clone()).await;
+                if role == Role::Store {
+                    return match outcome {
+                        Ok(()) => "without being asked".to_owned(),
+                        Err(error) => format!("{error:#}"),
+                    };
+                }
+                tracing::warn!(?role, ?outcome, "a role ended and is started again");
+                tokio::time::sleep(RESTART).await;
+            }
+        });
+    }
+    if let Some(Ok(why)) = roles.join_next().await {
+        exits.push(name, why);
+    }
+}
+
+async fn run(role: Role, hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+    match role {
+        Role::Store => store(hardware, env).await,
+        Role::Api => api_server(hardware, env).await,
+        Role::Scheduler => scheduler(hardware, env).await,
+        Role::Controllers => controllers(hardware, env).await,
+        Role::Agent => node_agent(hardware, env).await,
+    }
+}
+
+async fn store(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+    let name = hardware.machine.name;
+    let peers = hardware.directory.stores.iter();
+    let config = MemberConfig {
+        peer_listen: Some(format!("{name}:2380")),
+        initial_cluster: peers
+            .map(|name| ClusterPeer::new(*name, format!("http://{name}:2380")))
+            .collect(),
+        ..MemberConfig::single(
+            name,
+            DataDir::Simulated(hardware.disk.clone(), SYNC),
+            &format!("{name}:2379"),
+        )
+    };
+    Member::new(config, env)?.run(CancellationToken::new()).await?;
+    Ok(())
+}
+
+async fn api_server(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+    let name = hardware.machine.name;
+    let config = ApiServerConfig {
+        listen: vec![format!("{name}:6443")],
+        advertise_address: turmoil::lookup(name).to_string(),
+        advertise_port: None,
+        serving: None,
+        client_ca_pem: String::new(),
+        store: StoreConfig {
+            endpoints: hardware.directory.store_addresses(),
+            tls: None,
+            encryption_key: None,
+        },
+        service_account: ServiceAccountConfig {
+            signing_key_pem: hardware.signing_key_pem.to_string(),
+            issuer: "https://kubernetes.default.svc".to_owned(),
+        },
+        static_tokens: hardware.directory.static_tokens(),
+        service_cidr: "10.96.0.0/12".parse()?,
+        node_ports: 30_000..=32_767,
+        kubelet: None,
+        limits: FrontLimits::default(),
+    };
+    ApiServer::new(config, env)?.run(CancellationToken::new()).await
+}
+
+async fn scheduler(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+    let name = hardware.machine.name;
+    let config = hardware.directory.client_of(name, Role::Scheduler);
+    let client = kubeclient::client(&env, &config)?;
+    Scheduler::new(SchedulerConfig::new(client, name), env)
+        .run(CancellationToken::new())
+        .await;
+    Ok(())
+}
+
+async fn controllers(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+    let name = hardware.machine.name;
+    let client = hardware.directory.client_of(name, Role::Controllers);
+    let config = controllers::Config {
+        cluster_cidr: Some("10.244.0.0/16".to_owned()),
+        root_ca_pem: Some("simulated".to_owned()),
+        ..controllers::Config::new(client, name)
+    };
+    ControllerManager::new(config, env)?
+        .run(CancellationToken::new())
+        .await;
+    Ok(())
+}
+
+async fn node_agent(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+    let name = hardware.machine.name;
     let mut config = NodeAgentConfig::new(
         name,
         turmoil::lookup(name),
         PathBuf::from(format!("/var/lib/{name}")),
         PathBuf::from(format!("/run/{name}")),
     );
-    config.api_servers = api_addresses();
-    config.token = NODES.contains(&name).then(|| name.to_owned());
+    config.api_servers = hardware.directory.api_addresses();
+    config.token = Some(token(name, Role::Agent));
     config.listen = format!("{name}:10250");
-    NodeAgent::new(config, env, machine.runtime, machine.host)
+    let node = hardware.node.clone();
+    NodeAgent::new(config, env, node.runtime, node.host)
         .run(CancellationToken::new())
         .await?;
     Ok(())

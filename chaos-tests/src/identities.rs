@@ -1,59 +1,87 @@
 //! Who is who in a simulated cluster.
 
+use crate::topology::{Machine, Role, with_role};
 use apiserver_server::StaticUser;
 use kubeclient::{ClientConfig, Credentials};
 use std::collections::BTreeMap;
 
-pub(crate) const STORES: [&str; 3] = ["store-1", "store-2", "store-3"];
-pub(crate) const API_SERVERS: [&str; 2] = ["api-1", "api-2"];
-pub(crate) const SCHEDULERS: [&str; 2] = ["scheduler-1", "scheduler-2"];
-pub(crate) const CONTROLLERS: [&str; 2] = ["controllers-1", "controllers-2"];
-pub(crate) const NODES: [&str; 2] = ["node-1", "node-2"];
-
 const ADMIN: &str = "admin";
 
-/// Every token is the name of its owner's host, or `admin`.
-///
-/// The rights that an installation grants its components are granted by `trireme` itself and not part of this
-/// world: all of them are administrators here.
-pub(crate) fn static_tokens() -> BTreeMap<String, StaticUser> {
-    let user = |name: &str, group: &str| StaticUser {
-        name: name.to_owned(),
-        groups: vec![group.to_owned(), "system:masters".to_owned()],
-    };
-    let mut tokens = BTreeMap::from([(ADMIN.to_owned(), user("admin", "system:masters"))]);
-    for host in SCHEDULERS {
-        tokens.insert(host.to_owned(), user("system:kube-scheduler", "simulated"));
-    }
-    for host in CONTROLLERS {
-        tokens.insert(
-            host.to_owned(),
-            user("system:kube-controller-manager", "simulated"),
-        );
-    }
-    for host in NODES {
-        tokens.insert(
-            host.to_owned(),
-            user(&format!("system:node:{host}"), "system:nodes"),
-        );
-    }
-    tokens
+/// What the machines of a world know of each other.
+#[derive(Debug, Clone)]
+pub(crate) struct Directory {
+    pub(crate) stores: Vec<&'static str>,
+    pub(crate) apis: Vec<&'static str>,
+    machines: Vec<Machine>,
 }
 
-pub(crate) fn api_addresses() -> Vec<String> {
-    API_SERVERS.iter().map(|host| format!("{host}:6443")).collect()
+impl Directory {
+    pub(crate) fn new(machines: &[Machine]) -> Self {
+        Self {
+            stores: with_role(machines, Role::Store),
+            apis: with_role(machines, Role::Api),
+            machines: machines.to_vec(),
+        }
+    }
+
+    /// The rights that an installation grants its components are granted by `trireme` itself and not part of
+    /// this world: all of them are administrators here.
+    pub(crate) fn static_tokens(&self) -> BTreeMap<String, StaticUser> {
+        let user = |name: &str, group: &str| StaticUser {
+            name: name.to_owned(),
+            groups: vec![group.to_owned(), "system:masters".to_owned()],
+        };
+        let mut tokens = BTreeMap::from([(ADMIN.to_owned(), user("admin", "system:masters"))]);
+        for machine in &self.machines {
+            for role in &machine.roles {
+                let user = match role {
+                    Role::Scheduler => user("system:kube-scheduler", "simulated"),
+                    Role::Controllers => user("system:kube-controller-manager", "simulated"),
+                    Role::Agent => user(&format!("system:node:{}", machine.name), "system:nodes"),
+                    Role::Store | Role::Api => continue,
+                };
+                tokens.insert(token(machine.name, *role), user);
+            }
+        }
+        tokens
+    }
+
+    /// How the role on `machine` reaches the API. Scheduler and controllers use the API server of their own
+    /// process where there is one, as in an installation: both live and die together.
+    pub(crate) fn client_of(&self, machine: &str, role: Role) -> ClientConfig {
+        let own = role != Role::Agent && self.apis.contains(&machine);
+        let servers = if own { vec![machine] } else { self.apis.clone() };
+        client(&servers, token(machine, role))
+    }
+
+    /// An administrator who asks any API server.
+    pub(crate) fn admin(&self) -> ClientConfig {
+        client(&self.apis, ADMIN.to_owned())
+    }
+
+    /// An administrator who asks only this one.
+    pub(crate) fn admin_at(&self, api: &str) -> ClientConfig {
+        client(&[api], ADMIN.to_owned())
+    }
+
+    pub(crate) fn api_addresses(&self) -> Vec<String> {
+        self.apis.iter().map(|api| format!("{api}:6443")).collect()
+    }
+
+    pub(crate) fn store_addresses(&self) -> Vec<String> {
+        self.stores.iter().map(|store| format!("{store}:2379")).collect()
+    }
 }
 
-/// How the component on `host` reaches the API.
-pub(crate) fn client_config(host: &str) -> ClientConfig {
+pub(crate) fn token(machine: &str, role: Role) -> String {
+    format!("{machine}/{role:?}")
+}
+
+fn client(servers: &[&str], token: String) -> ClientConfig {
     ClientConfig {
-        servers: api_addresses(),
+        servers: servers.iter().map(|server| format!("{server}:6443")).collect(),
         ca_pem: None,
-        credentials: Credentials::Token(host.to_owned()),
-        user_agent: format!("{host}/simulated"),
+        user_agent: format!("{token} simulated"),
+        credentials: Credentials::Token(token),
     }
-}
-
-pub(crate) fn admin_config() -> ClientConfig {
-    client_config(ADMIN)
 }

@@ -1,9 +1,17 @@
-//! Builds a world from its options, steps it, makes the faults, and reports.
+//! Builds a world from its options, steps it through trouble and healing, and has its history judged.
 
-use crate::hosts::{self, Machine};
-use crate::identities::{API_SERVERS, CONTROLLERS, NODES, SCHEDULERS, STORES};
-use crate::scenario::{Phase, Story};
-use crate::user;
+use crate::hosts::{self, Hardware, NodeHardware};
+use crate::identities::Directory;
+use crate::invariants;
+use crate::observer::Observer;
+use crate::options::Options;
+use crate::topology::{Machine, Role, with_role};
+use crate::users::{self, Identity, Sessions, Wishlist};
+use chaos_store::chronicle::Chronicle;
+use chaos_store::history::History;
+use chaos_store::observer::Report as Findings;
+use chaos_store::stage::{Board, Stage};
+use chaos_store::{Class, Exits, FaultKind, Faults, Targets, USUAL_LATENCY, Violation};
 use kvstore_storage::MemoryDisk;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,49 +19,66 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::sim::{Trace, TraceSummary, sim_env};
-use support::{Env, Random};
+use support::{Env, Random, Sabotage};
+use tokio::task::JoinSet;
+use turmoil::Sim;
 
-/// A world that has not ended by itself by then hangs.
-const LIMIT: Duration = Duration::from_secs(600);
+/// A cluster that isn't up by then never will be.
+const COMES_UP: Duration = Duration::from_secs(60);
+/// Users still work for so long after the last fault.
+const AFTERMATH: Duration = Duration::from_secs(5);
+/// Longer than all conditions of the observer together; a world that lives longer hangs.
+const LIMIT: Duration = Duration::from_secs(1_800);
+/// How often the nodes' runtimes are compared.
+const COMPARE_EVERY: u64 = 50;
+const USERS: &str = "users";
+const OBSERVER: &str = "observer";
+const DUMPED_LINES: usize = 40;
 
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    pub seed: u64,
-}
-
-/// What a world that converged has to say.
-#[derive(Debug, Clone)]
+/// How a world ended.
+#[derive(Debug)]
 pub struct Report {
-    pub seed: u64,
+    pub options: Options,
+    pub violation: Option<Violation>,
     pub simulated: Duration,
-    pub crashes: Vec<String>,
+    pub healed_in: Duration,
+    /// The store's last revision.
+    pub revision: i64,
+    pub watches: usize,
+    pub faults: Vec<String>,
+    pub dump: Vec<String>,
     pub trace: TraceSummary,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(violation) = &self.violation {
+            for fault in &self.faults {
+                writeln!(f, "fault {fault}")?;
+            }
+            for line in &self.dump {
+                writeln!(f, "dump {line}")?;
+            }
+            writeln!(f, "VIOLATION {violation}")?;
+        }
         write!(
             f,
-            "CONVERGED seed {} after {:?} simulated, crashed {}, {} events, trace {:016x}",
-            self.seed,
+            "{} seed {} {} after {:?} simulated ({:?} to heal): revision {}, {} watches, {} faults, {} events, trace {:016x}",
+            if self.violation.is_none() {
+                "KEPT"
+            } else {
+                "BROKEN"
+            },
+            self.options.seed,
+            self.options.topology,
             self.simulated,
-            self.crashes.join(" "),
+            self.healed_in,
+            self.revision,
+            self.watches,
+            self.faults.len(),
             self.trace.events,
             self.trace.hash
         )
-    }
-}
-
-/// A promise that was not kept, with what led to it.
-#[derive(Debug)]
-pub struct Violation {
-    what: String,
-    simulated: Duration,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {:?}: {}", self.simulated, self.what)
     }
 }
 
@@ -61,6 +86,7 @@ impl fmt::Display for Violation {
 struct Seeds {
     random: Random,
     trace: Trace,
+    sabotage: Sabotage,
 }
 
 impl Seeds {
@@ -71,144 +97,309 @@ impl Seeds {
     /// Environments of one host, a new one at each boot.
     fn boots(&self) -> impl Fn() -> Env + 'static {
         let (seed, trace, boots) = (self.random.u64(), self.trace.clone(), AtomicU64::new(0));
-        move || sim_env(seed.wrapping_add(boots.fetch_add(1, Ordering::Relaxed)), &trace)
+        let sabotage = self.sabotage;
+        move || Env {
+            sabotage,
+            ..sim_env(seed.wrapping_add(boots.fetch_add(1, Ordering::Relaxed)), &trace)
+        }
     }
 }
 
-/// Runs one world to its end.
-///
-/// # Errors
-/// The first violation.
-pub fn run(options: Options) -> Result<Report, Violation> {
+/// Runs one world to its end. At most one in a process: see `support::sim`.
+pub fn run(options: Options) -> Report {
     let seeds = Seeds {
         random: Random::seeded(options.seed),
         trace: Trace::default(),
+        sabotage: options.sabotage.map_or(Sabotage::NONE, Sabotage::with),
     };
     let mut sim = turmoil::Builder::new()
         .rng_seed(options.seed)
         .simulation_duration(LIMIT)
-        .tick_duration(Duration::from_millis(1))
+        .tick_duration(Duration::from_millis(2))
         .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(4))
+        .max_message_latency(USUAL_LATENCY)
         .tcp_capacity(65_536)
         .build();
-    let disks: BTreeMap<&str, MemoryDisk> = STORES.iter().map(|name| (*name, MemoryDisk::new())).collect();
-    populate(&mut sim, &seeds, &disks);
-    let story = Story::default();
-    {
-        let (env, story) = (seeds.env(), story.clone());
-        sim.client("user", async move {
-            user::live(env, story).await.map_err(|e| format!("{e:#}").into())
+    let machines = options.topology.machines(options.nodes);
+    let directory = Arc::new(Directory::new(&machines));
+    let (board, exits) = (Board::default(), Exits::default());
+    let (history, findings) = (History::default(), Findings::default());
+    let (wishes, sessions) = (Wishlist::default(), Sessions::default());
+    let hardware = populate(&mut sim, &seeds, &machines, &directory, &exits);
+    let working = users_of(&options, &seeds, &directory, (&board, &wishes, &sessions));
+    sim.client(USERS, async move {
+        working.join_all().await;
+        Ok(())
+    });
+    let observer = Observer {
+        env: seeds.env(),
+        directory: Arc::clone(&directory),
+        nodes: with_role(&machines, Role::Agent),
+        history: history.clone(),
+        board: board.clone(),
+        report: findings.clone(),
+        wishes,
+    };
+    sim.client(OBSERVER, async move {
+        observer.observe().await;
+        Ok(())
+    });
+    let mut faults = faults_of(&options, &seeds, &machines, &hardware, &board);
+    let ended = step_to_the_end(&mut sim, &mut faults, &options, (&board, &exits), &hardware);
+    let simulated = sim.elapsed();
+    let (observed, healed_in) = findings.with(|findings| (findings.violation.take(), findings.healed_in));
+    // What the observer found comes first: a world that then doesn't end is what follows from it.
+    let mut violation = observed.or(ended.err());
+    let (_, recorded) = history.take();
+    let told = sessions.take();
+    let mut revision = 0;
+    let judged = Chronicle::of(&recorded).and_then(|chronicle| {
+        revision = chronicle.last();
+        let hit = faults.hit(&with_role(&machines, Role::Agent));
+        invariants::check(&chronicle, &told, hit)
+    });
+    // A promise that was broken tells more than what never came to be because of it.
+    let weaker = |found: &Violation| found.class == Class::Liveness;
+    if violation.as_ref().is_none_or(weaker) {
+        violation = judged.err().or(violation);
+    }
+    let dump = if violation.is_some() {
+        let recent = seeds.trace.recent();
+        recent.into_iter().rev().take(DUMPED_LINES).rev().collect()
+    } else {
+        Vec::new()
+    };
+    Report {
+        violation,
+        simulated,
+        healed_in,
+        revision,
+        watches: told.len(),
+        faults: faults.log().to_vec(),
+        dump,
+        trace: seeds.trace.summary(),
+        options,
+    }
+}
+
+fn populate(
+    sim: &mut Sim<'_>,
+    seeds: &Seeds,
+    machines: &[Machine],
+    directory: &Arc<Directory>,
+    exits: &Exits,
+) -> BTreeMap<&'static str, Hardware> {
+    // One key for all replicas; what it signs stays off the wire.
+    let key: Arc<str> = rcgen::KeyPair::generate()
+        .expect("a P-256 key can be made")
+        .serialize_pem()
+        .into();
+    let mut all = BTreeMap::new();
+    for (number, machine) in machines.iter().enumerate() {
+        let hardware = Hardware {
+            machine: machine.clone(),
+            directory: Arc::clone(directory),
+            disk: MemoryDisk::new(),
+            node: NodeHardware::new(number + 1),
+            signing_key_pem: Arc::clone(&key),
+        };
+        all.insert(machine.name, hardware.clone());
+        let (boot, exits) = (seeds.boots(), exits.clone());
+        sim.host(machine.name, move || {
+            let living = hosts::live(hardware.clone(), boot(), exits.clone());
+            async move {
+                living.await;
+                Ok(())
+            }
         });
     }
-    let mut faults = Faults {
-        disks,
-        random: seeds.random.fork(),
-        down: BTreeMap::new(),
-        crashes: Vec::new(),
-    };
-    let mut seen = Phase::Starting;
-    loop {
-        let violation = |what: String, sim: &turmoil::Sim<'_>| Violation {
-            what,
-            simulated: sim.elapsed(),
-        };
-        match sim.step() {
-            Ok(true) => break,
-            Ok(false) => {}
-            Err(error) => return Err(violation(error.to_string(), &sim)),
+    all
+}
+
+fn users_of(
+    options: &Options,
+    seeds: &Seeds,
+    directory: &Directory,
+    (board, wishes, sessions): (&Board, &Wishlist, &Sessions),
+) -> Working {
+    let mut working = Working::default();
+    let user = |name: String, config: kubeclient::ClientConfig| {
+        let env = seeds.env();
+        Identity {
+            name,
+            random: env.random.fork(),
+            env,
+            config,
+            board: board.clone(),
+            wishes: wishes.clone(),
         }
-        faults.bring_back(&mut sim);
-        story.report_up(faults.down.is_empty());
-        let phase = story.phase();
-        if phase != seen {
-            seen = phase;
-            match phase {
-                Phase::StoreAndApiDown => {
-                    let leader = story.store_leader().unwrap_or_else(|| STORES[0].to_owned());
-                    faults.crash(&mut sim, &leader);
-                    faults.crash(&mut sim, API_SERVERS[0]);
-                }
-                Phase::LeadersDown => {
-                    faults.crash(&mut sim, SCHEDULERS[0]);
-                    faults.crash(&mut sim, CONTROLLERS[0]);
-                }
-                _ => {}
+    };
+    let (admin, workload) = (directory.admin(), &options.workload);
+    for number in 0..workload.deployments {
+        let user = user(format!("web-{number}"), admin.clone());
+        working.add(async { users::deploy(user.enter()).await });
+    }
+    for number in 0..workload.stateful_sets {
+        let user = user(format!("db-{number}"), admin.clone());
+        working.add(async { users::keep_ordinals(user.enter()).await });
+    }
+    for number in 0..workload.counters {
+        let user = user(format!("counter-{number}"), admin.clone());
+        working.add(async { users::count(user.enter()).await });
+    }
+    for api in directory.apis.clone() {
+        let user = user(format!("watcher-of-{api}"), directory.admin_at(api));
+        let sessions = sessions.clone();
+        working.add(async move { users::watch_everything(user.enter(), api, sessions).await });
+    }
+    working
+}
+
+fn faults_of(
+    options: &Options,
+    seeds: &Seeds,
+    machines: &[Machine],
+    hardware: &BTreeMap<&'static str, Hardware>,
+    board: &Board,
+) -> Faults {
+    let runtimes: BTreeMap<&'static str, NodeHardware> = hardware
+        .iter()
+        .map(|(name, hardware)| (*name, hardware.node.clone()))
+        .collect();
+    let disks = with_role(machines, Role::Store);
+    let targets = Targets {
+        victims: machines.iter().map(|machine| machine.name).collect(),
+        hosts: machines
+            .iter()
+            .map(|machine| machine.name)
+            .chain([USERS])
+            .collect(),
+        disks: disks
+            .into_iter()
+            .map(|name| (name, hardware[name].disk.clone()))
+            .collect(),
+        // With the power, everything that ran on the node is gone too.
+        on_crash: Some(Box::new(move |host| {
+            if let Some(node) = runtimes.get(host) {
+                node.runtime.crash();
+            }
+        })),
+    };
+    let mut kinds = options.faults.clone();
+    if machines.len() == 1 {
+        kinds.retain(|kind, _| kind.concerns_one_member());
+    }
+    // A store whose disk has failed takes its whole control plane with it: told apart in the store's own worlds.
+    kinds.remove(&FaultKind::BadDisk);
+    Faults::new(
+        seeds.random.fork(),
+        (&kinds, options.fault_pace),
+        targets,
+        board.clone(),
+    )
+    .with_disk_bug(options.sabotage)
+}
+
+/// Users that have not begun yet: tasks can be made only inside the simulation.
+#[derive(Default)]
+struct Working(Vec<std::pin::Pin<Box<dyn Future<Output = ()>>>>);
+
+impl Working {
+    fn add(&mut self, user: impl Future<Output = ()> + 'static) {
+        self.0.push(Box::pin(user));
+    }
+
+    async fn join_all(self) {
+        let mut tasks = JoinSet::new();
+        for user in self.0 {
+            tasks.spawn_local(user);
+        }
+        // A user that panics takes the simulation down.
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+fn step_to_the_end(
+    sim: &mut Sim<'_>,
+    faults: &mut Faults,
+    options: &Options,
+    (board, exits): (&Board, &Exits),
+    hardware: &BTreeMap<&'static str, Hardware>,
+) -> Result<(), Violation> {
+    let mut up_at = None;
+    let mut steps = 0_u64;
+    loop {
+        match sim.step() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => {
+                return Err(Violation::liveness("a world comes to an end", error.to_string()));
+            }
+        }
+        for (machine, why) in exits.take() {
+            if !faults.note_stop(sim, machine, &why) {
+                return Err(Violation::crash(
+                    "a store stops only when its disk fails",
+                    format!("{machine} {why}"),
+                ));
+            }
+        }
+        steps += 1;
+        if steps.is_multiple_of(COMPARE_EVERY) {
+            once_each(hardware, sim.elapsed())?;
+        }
+        let now = sim.elapsed();
+        if up_at.is_none() && board.is_up() {
+            up_at = Some(now);
+        }
+        let Some(up_at) = up_at else {
+            if now > COMES_UP && board.stage() < Stage::Done {
+                return Err(Violation::liveness(
+                    "a new cluster comes up",
+                    format!("not within {COMES_UP:?}"),
+                ));
+            }
+            continue;
+        };
+        match board.stage() {
+            Stage::Trouble if now >= up_at + options.trouble => {
+                faults.heal(sim);
+                board.enter(Stage::Healed);
+            }
+            Stage::Trouble => faults.step(sim),
+            Stage::Healed if now >= up_at + options.trouble + AFTERMATH => board.enter(Stage::Quiet),
+            // Watchers may still wait for what nobody will look at.
+            Stage::Done => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// At most one pod of a name runs, wherever: a StatefulSet's ordinal most of all.
+///
+/// Source: promise 3 of `ARCHITECTURE.md`, section 9; `docs/tasks/run-application/force-delete-stateful-set-pod`
+/// of Kubernetes, "at most one semantics".
+fn once_each(hardware: &BTreeMap<&'static str, Hardware>, now: Duration) -> Result<(), Violation> {
+    let mut running: BTreeMap<(String, String), &str> = BTreeMap::new();
+    for (node, hardware) in hardware {
+        let mut here: Vec<(String, String)> = hardware
+            .node
+            .runtime
+            .running()
+            .into_iter()
+            .map(|(namespace, name, _)| (namespace, name))
+            .collect();
+        here.dedup();
+        for pod in here {
+            if let Some(other) = running.insert(pod.clone(), node)
+                && other != *node
+            {
+                return Err(Violation::safety(
+                    "at most one pod of a name runs",
+                    format!("{}/{} runs on {other} and on {node} at {now:?}", pod.0, pod.1),
+                ));
             }
         }
     }
-    Ok(Report {
-        seed: options.seed,
-        simulated: sim.elapsed(),
-        crashes: faults.crashes,
-        trace: seeds.trace.summary(),
-    })
-}
-
-fn populate(sim: &mut turmoil::Sim<'_>, seeds: &Seeds, disks: &BTreeMap<&str, MemoryDisk>) {
-    for name in STORES {
-        let (boot, disk) = (seeds.boots(), disks[name].clone());
-        sim.host(name, move || hosts::store(name, disk.clone(), boot()));
-    }
-    // One key for all replicas; what it signs stays off the wire.
-    let key: Arc<str> = signing_key().into();
-    for name in API_SERVERS {
-        let (boot, key) = (seeds.boots(), Arc::clone(&key));
-        sim.host(name, move || hosts::api_server(name, key.to_string(), boot()));
-    }
-    for name in SCHEDULERS {
-        let boot = seeds.boots();
-        sim.host(name, move || hosts::scheduler(name, boot()));
-    }
-    for name in CONTROLLERS {
-        let boot = seeds.boots();
-        sim.host(name, move || hosts::controllers(name, boot()));
-    }
-    for (index, name) in NODES.into_iter().enumerate() {
-        let (boot, machine) = (seeds.boots(), Machine::new(index + 1));
-        sim.host(name, move || hosts::node_agent(name, machine.clone(), boot()));
-    }
-}
-
-fn signing_key() -> String {
-    rcgen::KeyPair::generate()
-        .expect("a P-256 key can be made")
-        .serialize_pem()
-}
-
-/// Crashes now, returns later.
-struct Faults {
-    disks: BTreeMap<&'static str, MemoryDisk>,
-    random: Random,
-    /// Host → when it comes back.
-    down: BTreeMap<String, Duration>,
-    crashes: Vec<String>,
-}
-
-impl Faults {
-    fn crash(&mut self, sim: &mut turmoil::Sim<'_>, host: &str) {
-        sim.crash(host);
-        if let Some(disk) = self.disks.get(host) {
-            // Of what was not synced, some prefix may have reached the platter all the same.
-            let unsynced = u64::try_from(disk.unsynced()).unwrap_or(u64::MAX - 1);
-            disk.survive(usize::try_from(self.random.below(0..unsynced + 1)).unwrap_or(0));
-        }
-        let back = sim.elapsed() + Duration::from_millis(self.random.below(2_000..6_000));
-        self.down.insert(host.to_owned(), back);
-        self.crashes.push(host.to_owned());
-    }
-
-    fn bring_back(&mut self, sim: &mut turmoil::Sim<'_>) {
-        let now = sim.elapsed();
-        let due: Vec<String> = self
-            .down
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(host, _)| host.clone())
-            .collect();
-        for host in due {
-            self.down.remove(&host);
-            sim.bounce(host.as_str());
-        }
-    }
+    Ok(())
 }

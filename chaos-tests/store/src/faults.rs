@@ -40,9 +40,13 @@ pub enum FaultKind {
     FullDisk,
     /// A member's disk fails; the member stops, and comes back with it mended.
     BadDisk,
+    /// A machine loses power and comes back only after it was given up. Of whole clusters: members of the store
+    /// are never given up.
+    Loss,
 }
 
 impl FaultKind {
+    /// Those that the store's own worlds draw.
     pub const ALL: [Self; 14] = [
         Self::Crash,
         Self::CrashLeader,
@@ -59,6 +63,11 @@ impl FaultKind {
         Self::FullDisk,
         Self::BadDisk,
     ];
+
+    /// Those that worlds of whole clusters draw.
+    pub fn of_clusters() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain([Self::Loss])
+    }
 
     /// Disks that fail make members stop.
     fn is_about_disks(self) -> bool {
@@ -91,6 +100,7 @@ impl fmt::Display for FaultKind {
             Self::SlowDisk => "slow-disk",
             Self::FullDisk => "full-disk",
             Self::BadDisk => "bad-disk",
+            Self::Loss => "loss",
         })
     }
 }
@@ -222,7 +232,10 @@ impl Faults {
     pub fn restart(&mut self, sim: &mut Sim<'_>, member: &'static str) {
         if !sim.is_host_running(member) {
             self.down.remove(member);
-            self.troubled.remove(member);
+            // A disk that is still failing will stop it again.
+            if !self.has_disk_trouble(member) {
+                self.troubled.remove(member);
+            }
             self.log.push(format!("{:?} {member} starts", sim.elapsed()));
             sim.bounce(member);
         }
@@ -235,11 +248,15 @@ impl Faults {
         if !self.troubled.contains(member) {
             return false;
         }
-        let still = |fault: &Fault| fault.kind.is_about_disks() && fault.members.contains(&member);
-        if !self.on.values().any(still) {
+        if !self.has_disk_trouble(member) {
             self.restart(sim, member);
         }
         true
+    }
+
+    fn has_disk_trouble(&self, member: &'static str) -> bool {
+        let still = |fault: &Fault| fault.kind.is_about_disks() && fault.members.contains(&member);
+        self.on.values().any(still)
     }
 
     /// Whether any fault happened to one of these.
@@ -284,7 +301,12 @@ impl Faults {
 
     fn begin(&mut self, sim: &mut Sim<'_>, kind: FaultKind) {
         let now = sim.elapsed();
-        let until = now + self.any_duration();
+        let until = now
+            + if kind == FaultKind::Loss {
+                Duration::from_millis(self.random.below(15_000..40_000))
+            } else {
+                self.any_duration()
+            };
         let leader = || {
             self.board
                 .leader()
@@ -315,7 +337,7 @@ impl Faults {
         let number = self.number;
         let others = self.others(&members);
         match kind {
-            FaultKind::Crash | FaultKind::CrashLeader | FaultKind::PowerCut => {
+            FaultKind::Crash | FaultKind::CrashLeader | FaultKind::PowerCut | FaultKind::Loss => {
                 for member in &members {
                     self.crash(sim, member);
                 }
@@ -400,7 +422,7 @@ impl Faults {
             return;
         };
         match fault.kind {
-            FaultKind::Crash | FaultKind::CrashLeader | FaultKind::PowerCut => {
+            FaultKind::Crash | FaultKind::CrashLeader | FaultKind::PowerCut | FaultKind::Loss => {
                 for member in fault.members {
                     if self.down.contains(member) {
                         self.restart(sim, member);

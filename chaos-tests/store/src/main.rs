@@ -18,7 +18,7 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// A world for each of these seeds, `A..B` (B is left out), each in a process of its own.
-    #[arg(long, value_parser = parse_seeds, conflicts_with = "seed")]
+    #[arg(long, value_parser = runner::parse_seeds, conflicts_with = "seed")]
     seeds: Option<Range<u64>>,
     /// So many worlds at a time.
     #[arg(long, default_value_t = 1)]
@@ -57,16 +57,6 @@ struct Arguments {
     /// Logs of the members, with simulated times, on standard error; filtered by `TRIREME_LOG`.
     #[arg(long)]
     logs: bool,
-}
-
-fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
-    let (from, to) = text.split_once("..").ok_or("seeds are given as A..B")?;
-    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no seed"));
-    let seeds = number(from)?..number(to)?;
-    if seeds.is_empty() {
-        return Err(format!("there is no seed in {text}"));
-    }
-    Ok(seeds)
 }
 
 impl Arguments {
@@ -186,43 +176,15 @@ fn dispatch(arguments: &Arguments) -> Result<u8, String> {
     Ok(violation.class.exit_code())
 }
 
-/// Every bug must be found, or the worlds prove nothing.
 fn prove(arguments: &Arguments) -> Result<u8, String> {
-    let mut hidden = 0;
-    for bug in sabotage::BUGS {
-        if arguments.sabotage.as_deref().is_some_and(|only| only != bug.name) {
-            continue;
-        }
-        let wanted = |seed: u64| {
-            let mut words = vec!["chaos-store".to_owned(), "--seed".to_owned(), seed.to_string()];
-            words.extend(["--members", "3", "--sabotage", bug.name].map(str::to_owned));
-            words.extend(bug.arguments.iter().map(|word| (*word).to_owned()));
-            let failures = arguments.failures.join(bug.name).display().to_string();
-            words.extend(["--failures".to_owned(), failures]);
-            words.split_off(1)
-        };
-        let seeds = sabotage::FIRST_SEED..sabotage::FIRST_SEED + sabotage::TRIES;
-        let sweep = runner::sweep(seeds, arguments.jobs, wanted, |sweep| !sweep.failed.is_empty());
-        match sweep.failed.first_key_value() {
-            Some((seed, ended)) => println!(
-                "FOUND {} after {} worlds, at seed {seed}: {}",
-                bug.name,
-                sweep.worlds,
-                ended
-                    .violation
-                    .as_deref()
-                    .unwrap_or("a crash")
-                    .chars()
-                    .take(160)
-                    .collect::<String>()
-            ),
-            None => {
-                hidden += 1;
-                println!("HIDDEN {} from {} worlds: {}", bug.name, sweep.worlds, bug.what);
-            }
-        }
-    }
-    println!("{hidden} bugs were not found");
+    let only = arguments.sabotage.as_deref();
+    let failures = |bug: &str| arguments.failures.join(bug).display().to_string();
+    let words = |bug: &sabotage::Bug| {
+        ["--members", "3", "--failures", &failures(bug.name)]
+            .map(str::to_owned)
+            .to_vec()
+    };
+    let hidden = runner::prove(sabotage::BUGS, only, arguments.jobs, words);
     Ok(u8::from(hidden > 0))
 }
 

@@ -166,8 +166,7 @@ pub fn parse_faults(text: &str) -> Result<BTreeMap<FaultKind, u64>, String> {
     let mut faults = BTreeMap::new();
     for part in text.split(',').filter(|part| !part.is_empty() && *part != "none") {
         let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
-        let kind = FaultKind::ALL
-            .into_iter()
+        let kind = FaultKind::of_clusters()
             .find(|kind| kind.to_string() == name)
             .ok_or_else(|| format!("`{name}` is no kind of fault"))?;
         let weight = weight.parse().map_err(|_| format!("`{weight}` is no weight"))?;

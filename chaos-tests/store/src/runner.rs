@@ -5,6 +5,7 @@
 //! tells the class, can use it.
 
 use crate::outcome::{Class, Violation};
+use crate::sabotage::{self, Bug};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,6 +125,62 @@ pub fn sweep(
         }
     });
     sweep.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `A..B`, B left out.
+///
+/// # Errors
+/// When that is no range, or an empty one.
+pub fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
+    let (from, to) = text.split_once("..").ok_or("seeds are given as A..B")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("`{text}` is no seed"));
+    let seeds = number(from)?..number(to)?;
+    if seeds.is_empty() {
+        return Err(format!("there is no seed in {text}"));
+    }
+    Ok(seeds)
+}
+
+/// Puts bugs back in, one after the other (or `only` one), and tells how many worlds it takes to find each. Every
+/// bug must be found, or the worlds prove nothing: gives how many were not. `words` are arguments of a bug's
+/// worlds beside seed, bug and its own.
+pub fn prove(
+    bugs: &[Bug],
+    only: Option<&str>,
+    jobs: usize,
+    words: impl Fn(&Bug) -> Vec<String> + Sync,
+) -> usize {
+    let mut hidden = 0;
+    for bug in bugs {
+        if only.is_some_and(|only| only != bug.name) {
+            continue;
+        }
+        let wanted = |seed: u64| {
+            let mut all = vec!["--seed".to_owned(), seed.to_string()];
+            all.extend(["--sabotage".to_owned(), bug.name.to_owned()]);
+            all.extend(words(bug));
+            all.extend(bug.arguments.iter().map(|word| (*word).to_owned()));
+            all
+        };
+        let seeds = sabotage::FIRST_SEED..sabotage::FIRST_SEED + sabotage::TRIES;
+        let sweep = sweep(seeds, jobs, wanted, |sweep| !sweep.failed.is_empty());
+        match sweep.failed.first_key_value() {
+            Some((seed, ended)) => {
+                let violation = ended.violation.as_deref().unwrap_or("a crash");
+                let violation: String = violation.chars().take(160).collect();
+                println!(
+                    "FOUND {} after {} worlds, at seed {seed}: {violation}",
+                    bug.name, sweep.worlds
+                );
+            }
+            None => {
+                hidden += 1;
+                println!("HIDDEN {} from {} worlds: {}", bug.name, sweep.worlds, bug.what);
+            }
+        }
+    }
+    println!("{hidden} bugs were not found");
+    hidden
 }
 
 /// Looks for a smaller world that fails in the same way: takes the first candidate that does, again and again.

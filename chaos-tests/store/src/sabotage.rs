@@ -182,14 +182,30 @@ pub const CLUSTER_BUGS: &[Bug] = &[
             "stale-update-accepted",
             "an object is replaced whatever happened to it since it was read",
         ),
-        &["--workload", "counters=4"],
+        &[
+            "--topology",
+            "all-in-one",
+            "--faults",
+            "none",
+            "--trouble-ms",
+            "5000",
+            "--workload",
+            "deployments=0,stateful-sets=0,counters=8",
+        ],
     ),
     with(
         code(
             "cache-skips-at-resumption",
             "a watch cache that resumes at the store skips a revision",
         ),
-        &["--faults", "crash=2,isolate=2"],
+        &[
+            "--topology",
+            "single-external",
+            "--faults",
+            "crash=2,isolate=2",
+            "--fault-pace-ms",
+            "2000",
+        ],
     ),
 ];
 

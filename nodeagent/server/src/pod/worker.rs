@@ -67,6 +67,10 @@ pub(crate) struct Worker {
     /// The observation is older than an action's end.
     stale: bool,
     retry_at: Option<Instant>,
+    /// The last write of the status failed: none before this.
+    write_after: Option<Instant>,
+    /// An action failed that would be planned again at once: nothing is planned before this.
+    plan_after: Option<Instant>,
 }
 
 impl Worker {
@@ -93,6 +97,8 @@ impl Worker {
             finalized: false,
             stale: true,
             retry_at: None,
+            write_after: None,
+            plan_after: None,
             context,
         }
     }
@@ -105,7 +111,14 @@ impl Worker {
         );
         loop {
             self.look().await;
-            let wake = if self.stale { None } else { self.step().await };
+            // Asked once: what is put off in this round is waited for in this round.
+            let now = Instant::now();
+            let rests = self.plan_after.is_some_and(|at| at > now);
+            let wake = if self.stale || rests {
+                None
+            } else {
+                self.step().await
+            };
             if self.finalized && self.memory.removed && self.tasks.is_empty() {
                 return;
             }
@@ -116,6 +129,11 @@ impl Worker {
             let mut wake = Instant::now() + wake;
             if let Some(retry) = self.retry_at.take() {
                 wake = wake.min(retry);
+            }
+            for later in [self.write_after, self.plan_after].into_iter().flatten() {
+                if later > now {
+                    wake = wake.min(later);
+                }
             }
             tokio::select! {
                 biased;
@@ -259,6 +277,10 @@ impl Worker {
     }
 
     fn write_status(&mut self, plan: &Plan) {
+        if self.write_after.is_some_and(|at| at > Instant::now()) {
+            return;
+        }
+        self.write_after = None;
         if self.writing || self.memory.removed || self.memory.finalizing || self.model.uid.is_empty() {
             return;
         }
@@ -311,7 +333,7 @@ impl Worker {
             Done::Stopped { id, ok } => {
                 if !ok {
                     self.memory.stopping.remove(&id);
-                    self.retry_at = Some(Instant::now() + RETRY);
+                    self.plan_after = Some(Instant::now() + RETRY);
                 }
                 self.stale = true;
             }
@@ -327,7 +349,7 @@ impl Worker {
                         self.set_pod(pod);
                     }
                     Written::Gone => self.sent = Some(*status),
-                    Written::No => self.retry_at = Some(Instant::now() + RETRY),
+                    Written::No => self.write_after = Some(Instant::now() + RETRY),
                 }
             }
             Done::Refreshed => {}
@@ -335,7 +357,7 @@ impl Worker {
                 self.finalized = ok;
                 if !ok {
                     self.memory.finalizing = false;
-                    self.retry_at = Some(Instant::now() + RETRY);
+                    self.plan_after = Some(Instant::now() + RETRY);
                 }
             }
         }

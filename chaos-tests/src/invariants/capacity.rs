@@ -1,0 +1,91 @@
+//! No node is over-committed: what its pods request never exceeds what it can give.
+//!
+//! Source: promise 4 of `ARCHITECTURE.md`, section 9; upstream plugin `NodeResourcesFit`.
+
+use super::{Change, Objects, text};
+use chaos_store::Violation;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
+    let mut nodes = Objects::default();
+    let mut pods = Objects::default();
+    for change in changes {
+        if change.is_of("/registry/minions/") || change.is_of("/registry/nodes/") {
+            nodes.follow(change);
+        }
+        if !change.is_of("/registry/pods/") {
+            continue;
+        }
+        pods.follow(change);
+        let bound = change
+            .after
+            .as_ref()
+            .map_or("", |pod| text(pod, "/spec/nodeName"));
+        if bound.is_empty() {
+            continue;
+        }
+        let mut asked: BTreeMap<&str, i64> = BTreeMap::new();
+        for pod in pods.0.values() {
+            let phase = text(pod, "/status/phase");
+            if text(pod, "/spec/nodeName") != bound || matches!(phase, "Succeeded" | "Failed") {
+                continue;
+            }
+            let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
+            for container in containers.into_iter().flatten() {
+                for resource in ["cpu", "memory"] {
+                    let pointer = format!("/resources/requests/{resource}");
+                    *asked.entry(resource).or_default() += amount(text(container, &pointer));
+                }
+            }
+        }
+        let node = nodes
+            .0
+            .iter()
+            .find(|(key, _)| key.rsplit('/').next() == Some(bound));
+        let Some((_, node)) = node else { continue };
+        for (resource, asked) in asked {
+            let allocatable = amount(text(node, &format!("/status/allocatable/{resource}")));
+            if allocatable > 0 && asked > allocatable {
+                return Err(Violation::safety(
+                    "no node is over-committed",
+                    format!(
+                        "{bound} at revision {} ({}): {asked} of {allocatable} {resource}",
+                        change.revision, change.key
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// In thousandths, so that both sides compare whatever unit they are written in.
+fn amount(quantity: &str) -> i64 {
+    let digits = quantity
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(quantity.len());
+    let number: i64 = quantity[..digits].parse().unwrap_or(0);
+    let scale = match &quantity[digits..] {
+        "m" => 1,
+        "" => 1_000,
+        "k" => 1_000_000,
+        "Ki" => 1_000 << 10,
+        "M" => 1_000_000_000,
+        "Mi" => 1_000 << 20,
+        "Gi" => 1_000 << 30,
+        _ => 0,
+    };
+    number.saturating_mul(scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::amount;
+
+    #[test]
+    fn quantities_of_different_units_compare() {
+        assert_eq!(amount("4"), amount("4000m"));
+        assert_eq!(amount("1Gi"), amount("1024Mi"));
+    }
+}

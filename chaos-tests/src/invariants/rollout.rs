@@ -1,0 +1,89 @@
+//! A roll-out never takes away more than it may: of a Deployment that was fully available, at least
+//! `replicas - maxUnavailable` pods stay so.
+//!
+//! Source: upstream `pkg/controller/deployment/rolling.go`. Judged only where no node was hit: what a node
+//! takes with it is not the roll-out's doing. Scaling down is not a roll-out either: the wish falls first.
+
+use super::{Change, Objects, text};
+use chaos_store::Violation;
+use serde_json::Value;
+
+/// `maxUnavailable` of the users' Deployments.
+const MAX_UNAVAILABLE: i64 = 1;
+
+pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
+    let mut deployments = Objects::default();
+    let mut sets = Objects::default();
+    let mut pods = Objects::default();
+    for change in changes {
+        if change.is_of("/registry/deployments/") {
+            deployments.follow(change);
+        } else if change.is_of("/registry/replicasets/") {
+            sets.follow(change);
+        } else if change.is_of("/registry/pods/") {
+            let was = change.before.as_ref().is_some_and(is_available);
+            let is = change.after.as_ref().is_some_and(is_available);
+            pods.follow(change);
+            if let (true, false, Some(pod)) = (was, is, &change.before) {
+                judge(change, pod, &deployments, &sets, &pods)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Ready and not on its way out.
+fn is_available(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| text(condition, "/type") == "Ready" && text(condition, "/status") == "True");
+    ready && pod.pointer("/metadata/deletionTimestamp").is_none()
+}
+
+/// One available pod less: are there enough others?
+fn judge(
+    change: &Change,
+    pod: &Value,
+    deployments: &Objects,
+    sets: &Objects,
+    pods: &Objects,
+) -> Result<(), Violation> {
+    let app = text(pod, "/metadata/labels/app");
+    let Some(deployment) = deployments.0.get(&format!("/registry/deployments/default/{app}")) else {
+        return Ok(());
+    };
+    if deployment.pointer("/metadata/deletionTimestamp").is_some() {
+        return Ok(());
+    }
+    let number = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
+    let wanted = number(deployment, "/spec/replicas").unwrap_or(0);
+    let generation = number(deployment, "/metadata/generation");
+    // What the controller has not heard of yet can't be its yardstick: a wish that has just grown.
+    if number(deployment, "/status/observedGeneration") != generation {
+        return Ok(());
+    }
+    let of_this = |object: &&Value| text(object, "/metadata/labels/app") == app;
+    let all = sets.0.values().filter(of_this);
+    let held: i64 = all.filter_map(|set| number(set, "/spec/replicas")).sum();
+    let available = pods
+        .0
+        .values()
+        .filter(of_this)
+        .filter(|pod| is_available(pod))
+        .count();
+    let available = i64::try_from(available).unwrap_or(i64::MAX);
+    // It never had more than it holds: the Deployment was still growing.
+    let reached = number(deployment, "/status/availableReplicas").unwrap_or(0);
+    if held >= wanted && reached >= wanted && available < wanted - MAX_UNAVAILABLE {
+        return Err(Violation::safety(
+            "a roll-out keeps replicas - maxUnavailable pods available",
+            format!(
+                "revision {} at {:?}: {} leaves {available} of {wanted} of {app}",
+                change.revision, change.at, change.key
+            ),
+        ));
+    }
+    Ok(())
+}
