@@ -74,7 +74,17 @@ pub const WORKS: &[Work] = &[
     Work {
         name: "watch-1000 on one prefix",
         prepare: nothing,
-        run: |c, scale| watchers(c, 1_000, 10 * scale).boxed(),
+        run: |c, scale| watchers(c, 1_000, 10 * scale, Watched::Prefix).boxed(),
+    },
+    Work {
+        name: "watch-10k on one prefix",
+        prepare: nothing,
+        run: |c, scale| watchers(c, 10_000, scale, Watched::Prefix).boxed(),
+    },
+    Work {
+        name: "watch-100k on single keys",
+        prepare: nothing,
+        run: |c, scale| watchers(c, 100_000, 200 * scale, Watched::Keys).boxed(),
     },
     Work {
         name: "failover",
@@ -182,7 +192,7 @@ async fn ranges(contender: &mut Contender, limit: i64, total: usize) -> Measured
 /// Creates, status updates, lease-like renewals, reads and paged lists, with four watches open.
 async fn mixed(contender: &mut Contender, total: usize) -> Measured {
     let seen = Arc::new(AtomicU64::new(0));
-    let watches = open_watches(&contender.addresses(), 4, 1, &seen).await;
+    let watches = open_watches(&contender.addresses(), 4, 1, Watched::Prefix, &seen).await;
     let created = Arc::new(AtomicU64::new(0));
     // Keys of an earlier round must not be created again.
     let round = Instant::now().elapsed().as_nanos() ^ u128::from(std::process::id());
@@ -260,11 +270,31 @@ async fn guarded_put(kv: &mut KvClient<Channel>, key: Bytes, revision: i64, valu
     kv.txn(request).await.unwrap();
 }
 
-/// Opens watches on the prefix of all pods; each event seen is counted. They end when the handles are dropped.
+/// What watchers look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watched {
+    /// Each at the prefix of all pods.
+    Prefix,
+    /// Each at a pod of its own.
+    Keys,
+}
+
+impl Watched {
+    /// What the watcher of that number looks at.
+    fn range(self, number: usize) -> (Bytes, Bytes) {
+        match self {
+            Self::Prefix => ("/registry/pods/".into(), "/registry/pods0".into()),
+            Self::Keys => (key(number), Bytes::new()),
+        }
+    }
+}
+
+/// Opens watches; each event seen is counted. They end when the handles are dropped.
 async fn open_watches(
     addresses: &[String],
     streams: usize,
     watches_per_stream: usize,
+    watched: Watched,
     seen: &Arc<AtomicU64>,
 ) -> Vec<(
     tokio::sync::mpsc::Sender<WatchRequest>,
@@ -276,10 +306,11 @@ async fn open_watches(
     let mut handles = Vec::new();
     for stream in 0..streams {
         let (sender, receiver) = tokio::sync::mpsc::channel(watches_per_stream + 1);
-        for _ in 0..watches_per_stream {
+        for number in 0..watches_per_stream {
+            let (key, range_end) = watched.range(stream * watches_per_stream + number);
             let create = WatchCreateRequest {
-                key: "/registry/pods/".into(),
-                range_end: "/registry/pods0".into(),
+                key,
+                range_end,
                 ..WatchCreateRequest::default()
             };
             let request = WatchRequest {
@@ -308,9 +339,11 @@ async fn open_watches(
 }
 
 /// A flat-out writer and many watchers: deliveries a second, until the last one has come.
-async fn watchers(contender: &mut Contender, watchers: usize, total: usize) -> Measured {
+async fn watchers(contender: &mut Contender, watchers: usize, total: usize, watched: Watched) -> Measured {
     let seen = Arc::new(AtomicU64::new(0));
-    let watches = open_watches(&contender.addresses(), 100, watchers / 100, &seen).await;
+    let opened = Instant::now();
+    let watches = open_watches(&contender.addresses(), 100, watchers / 100, watched, &seen).await;
+    let opened = opened.elapsed();
     let start = Instant::now();
     let mut measured = load(
         &contender.addresses(),
@@ -321,12 +354,20 @@ async fn watchers(contender: &mut Contender, watchers: usize, total: usize) -> M
         },
     )
     .await;
-    let wanted = (total * watchers) as u64;
+    let wanted = match watched {
+        Watched::Prefix => total * watchers,
+        Watched::Keys => total.min(watchers),
+    } as u64;
     while seen.load(Ordering::Relaxed) < wanted {
         assert!(start.elapsed() < Duration::from_secs(300), "events are missing");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     measured.rate = wanted as f64 / start.elapsed().as_secs_f64();
+    measured.note = format!(
+        "[{:?} opened in {opened:.1?}, {:.0} MiB resident]",
+        contender.kind,
+        contender.resident_mib()
+    );
     drop(watches);
     measured
 }
