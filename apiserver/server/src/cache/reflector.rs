@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Backoff, Env};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Objects a page of the first fill.
@@ -13,6 +14,8 @@ const PAGE: i64 = 2000;
 /// An idle cache asks this often how far its watch is, so that bookmarks move and clients never fall behind
 /// the compaction.
 const IDLE_PROGRESS: Duration = Duration::from_secs(30);
+/// A store that was asked how far it is, and sends nothing for so long, is asked no more: another member is watched.
+const SILENCE: Duration = Duration::from_secs(4);
 
 /// Keeps `cache` filled until cancelled.
 pub(super) async fn reflect(
@@ -90,7 +93,6 @@ async fn fill(cache: &WatchCache, store: &StoreClient, fields_of: &FieldsOf) -> 
 /// Follows the store until the history after the cache's revision is lost.
 async fn follow(cache: &WatchCache, store: &StoreClient, fields_of: &FieldsOf, env: &Env) -> StoreError {
     let end = prefix_end(&cache.prefix);
-    let exact_progress = store.supports_progress().await;
     let mut backoff = Backoff::new(
         Duration::from_millis(50),
         Duration::from_secs(2),
@@ -101,7 +103,11 @@ async fn follow(cache: &WatchCache, store: &StoreClient, fields_of: &FieldsOf, e
         let skipped = i64::from(env.sabotage.is("cache-skips-at-resumption"));
         let next = resumed_at + 1 + skipped;
         let failure = match StoreWatch::open(store, cache.prefix.as_bytes(), &end, next).await {
-            Ok(watch) => run(cache, store, watch, fields_of, exact_progress).await,
+            Ok(watch) => {
+                // Known for good once it has been answered; until then asked at every watch.
+                let exact_progress = store.supports_progress().await;
+                run(cache, store, watch, fields_of, exact_progress).await
+            }
             Err(error) => error,
         };
         if matches!(failure, StoreError::Compacted) {
@@ -122,19 +128,28 @@ async fn run(
     fields_of: &FieldsOf,
     exact_progress: bool,
 ) -> StoreError {
+    // When it was asked for progress that it hasn't answered.
+    let mut asked: Option<Instant> = None;
     loop {
         let message = tokio::select! {
             biased;
             message = watch.next(store) => message,
             () = cache.progress_wanted.notified(), if exact_progress => {
                 watch.request_progress();
+                asked.get_or_insert_with(Instant::now);
                 continue;
             }
             () = tokio::time::sleep(IDLE_PROGRESS), if exact_progress => {
                 watch.request_progress();
+                asked.get_or_insert_with(Instant::now);
                 continue;
             }
+            () = tokio::time::sleep_until(asked.unwrap_or_else(Instant::now) + SILENCE), if asked.is_some() => {
+                watch.abandon(store);
+                return StoreError::Unavailable("the store doesn't say how far its watch is".to_owned());
+            }
         };
+        asked = None;
         match message {
             Err(error) => return error,
             Ok(WatchMessage::Progress { revision }) => cache.progress(revision),

@@ -85,6 +85,11 @@ impl StoreWatch {
         let _ = self.requests.try_send(request);
     }
 
+    /// Lets the next watch go to another member.
+    pub(crate) fn abandon(&self, store: &StoreClient) {
+        store.endpoints.abandon(self.endpoint);
+    }
+
     /// The next message. Safe to cancel.
     pub(crate) async fn next(&mut self, store: &StoreClient) -> Result<WatchMessage, StoreError> {
         loop {

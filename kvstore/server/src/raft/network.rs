@@ -277,8 +277,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             to: Some(self.to),
             ..raftpb::SnapshotChunk::default()
         };
-        let chunks = snapshot_chunks(store, first)
-            .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
+        let chunks = snapshot_chunks(store, first);
         let mut client = self.client();
         let metrics = Arc::clone(&self.metrics);
         let peer = metrics.peers.of(self.target);

@@ -65,14 +65,9 @@ impl UsedStage {
         };
         match style {
             SyncStyle::Simulated(_) => work(),
+            // The end of the runtime waits for it: it holds the database open.
             SyncStyle::Thread => {
-                let started = std::thread::Builder::new()
-                    .name("former-state".to_owned())
-                    .spawn(work);
-                if let Err(error) = started {
-                    // The next snapshot, or the next start, removes it.
-                    tracing::warn!(%error, "removing the former state later");
-                }
+                tokio::task::spawn_blocking(work);
             }
         }
     }

@@ -17,10 +17,7 @@ const QUEUE: usize = 2;
 ///
 /// A view lives as long as its messages take. Writers don't mind; what they overwrite stays on disk until
 /// then.
-pub fn snapshot_chunks(
-    store: Arc<Store>,
-    first: SnapshotChunk,
-) -> std::io::Result<ReceiverStream<SnapshotChunk>> {
+pub fn snapshot_chunks(store: Arc<Store>, first: SnapshotChunk) -> ReceiverStream<SnapshotChunk> {
     if let SyncStyle::Simulated(_) = store.engine().sync_style() {
         // A simulation has one thread, and little data.
         let mut chunks = Vec::new();
@@ -34,13 +31,14 @@ pub fn snapshot_chunks(
             // There is room for all of them.
             let _ = sender.try_send(chunk);
         }
-        return Ok(ReceiverStream::new(receiver));
+        return ReceiverStream::new(receiver);
     }
     let (sender, receiver) = mpsc::channel(QUEUE);
-    std::thread::Builder::new()
-        .name("raft-snapshot".to_owned())
-        .spawn(move || report(read(&store, first, |chunk| sender.blocking_send(chunk).is_ok())))?;
-    Ok(ReceiverStream::new(receiver))
+    // The end of the runtime waits for it: it holds the database open.
+    tokio::task::spawn_blocking(move || {
+        report(read(&store, first, |chunk| sender.blocking_send(chunk).is_ok()));
+    });
+    ReceiverStream::new(receiver)
 }
 
 /// A stream that ends early is one that its receiver doesn't take.

@@ -69,22 +69,23 @@ impl Snapshots {
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
         match (self.store.engine().sync_style(), &self.folder) {
-            (SyncStyle::Thread, Some(folder)) => self.start_thread(folder.clone(), members, sender, place)?,
+            (SyncStyle::Thread, Some(folder)) => self.start_aside(folder.clone(), members, sender, place),
             _ => self.start_task(members, sender, place),
         }
         Ok(receiver)
     }
 
-    /// Reading the state and hashing it takes processor time: it belongs on a thread of its own.
-    fn start_thread(
+    /// Reading the state and hashing it takes processor time: it belongs where it may block. The end of the runtime
+    /// waits for it: it holds the database open.
+    fn start_aside(
         &self,
         folder: PathBuf,
         members: Vec<OriginMember>,
         sender: mpsc::Sender<Message>,
         place: OwnedSemaphorePermit,
-    ) -> Result<(), Status> {
+    ) {
         let (store, stop) = (Arc::clone(&self.store), self.stop.clone());
-        let work = move || {
+        tokio::task::spawn_blocking(move || {
             let gone = || stop.is_cancelled() || sender.is_closed();
             let done = tempfile::tempfile_in(folder)
                 .map_err(|error| failed(&error))
@@ -98,12 +99,7 @@ impl Snapshots {
                 let _ = sender.blocking_send(Err(status));
             }
             drop(place);
-        };
-        std::thread::Builder::new()
-            .name("snapshot".to_owned())
-            .spawn(work)
-            .map(|_| ())
-            .map_err(|error| failed(&error))
+        });
     }
 
     /// A simulation has one thread, and little data.
