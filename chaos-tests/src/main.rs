@@ -3,7 +3,7 @@
 //! Ends with 0 when every promise was kept, 1 on a safety violation, 2 on a liveness violation, 3 on a crash,
 //! 4 when the arguments make no sense.
 
-use chaos_store::{Class, parse_faults, runner, sabotage};
+use chaos_store::{parse_faults, runner, sabotage};
 use chaos_tests::{Options, Report, Topology, run};
 use clap::Parser;
 use serde_json::json;
@@ -97,31 +97,11 @@ fn words(options: &Options) -> Vec<String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are no mistakes.
-            let mistake = error.use_stderr();
-            let _ = error.print();
-            return if mistake {
-                ExitCode::from(runner::USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
-    };
-    match dispatch(&arguments) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(runner::USAGE)
-        }
-    }
+    runner::answer(dispatch)
 }
 
 fn dispatch(arguments: &Arguments) -> Result<u8, String> {
     let text = |error: std::io::Error| error.to_string();
-    let code = |class: Option<Class>| class.map_or(0, Class::exit_code);
     if let Some(seeds) = arguments.seeds.clone() {
         // Mistakes are told once, not by every world.
         arguments.options(seeds.start)?;
@@ -135,7 +115,7 @@ fn dispatch(arguments: &Arguments) -> Result<u8, String> {
             |_| false,
         );
         println!("{sweep}");
-        return Ok(code(sweep.class()));
+        return Ok(runner::exit_code(sweep.class()));
     }
     let options = arguments.options(arguments.seed)?;
     if arguments.prove {
@@ -146,21 +126,14 @@ fn dispatch(arguments: &Arguments) -> Result<u8, String> {
         return Ok(u8::from(hidden > 0));
     }
     if arguments.twice {
-        let once = || runner::run(&words(&options)).map_err(text);
-        let (one, other) = (once()?, once()?);
-        println!("{}\n{}", one.last_line, other.last_line);
-        if one.last_line != other.last_line {
-            println!("VIOLATION one seed, two traces");
-            return Ok(Class::Crash.exit_code());
-        }
-        return Ok(code(one.class));
+        return runner::twice(&words(&options)).map_err(text);
     }
     if arguments.shrink {
         let smallest = runner::shrink(options, Options::smaller, words).map_err(text)?;
         println!("smallest: cargo run -p chaos-tests -- {}", smallest.arguments());
         let ended = runner::run(&words(&smallest)).map_err(text)?;
         println!("{}", ended.output);
-        return Ok(code(ended.class));
+        return Ok(runner::exit_code(ended.class));
     }
     println!("options {options}");
     runner::report_panics(

@@ -85,31 +85,11 @@ fn words(options: &Options) -> Vec<String> {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are no mistakes.
-            let mistake = error.use_stderr();
-            let _ = error.print();
-            return if mistake {
-                ExitCode::from(runner::USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
-    };
-    match dispatch(&arguments) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(runner::USAGE)
-        }
-    }
+    runner::answer(dispatch)
 }
 
 fn dispatch(arguments: &Arguments) -> Result<u8, String> {
     let text = |error: std::io::Error| error.to_string();
-    let code = |class: Option<chaos_store::Class>| class.map_or(0, chaos_store::Class::exit_code);
     if let Some(seeds) = arguments.seeds.clone() {
         // Mistakes are told once, not by every world.
         arguments.options(seeds.start)?;
@@ -125,30 +105,21 @@ fn dispatch(arguments: &Arguments) -> Result<u8, String> {
             |_| false,
         );
         println!("{sweep}");
-        return Ok(code(sweep.class()));
+        return Ok(runner::exit_code(sweep.class()));
     }
     let options = arguments.options(arguments.seed)?;
     if arguments.prove {
         return prove(arguments);
     }
     if arguments.twice {
-        let (one, other) = (
-            runner::run(&words(&options)).map_err(text)?,
-            runner::run(&words(&options)).map_err(text)?,
-        );
-        println!("{}\n{}", one.last_line, other.last_line);
-        if one.last_line != other.last_line {
-            println!("VIOLATION one seed, two traces");
-            return Ok(chaos_store::Class::Crash.exit_code());
-        }
-        return Ok(code(one.class));
+        return runner::twice(&words(&options)).map_err(text);
     }
     if arguments.shrink {
         let smallest = runner::shrink(options, candidates, words).map_err(text)?;
         println!("smallest: cargo run -p chaos-store -- {}", smallest.arguments());
         let ended = runner::run(&words(&smallest)).map_err(text)?;
         println!("{}", ended.output);
-        return Ok(code(ended.class));
+        return Ok(runner::exit_code(ended.class));
     }
     println!("options {options}");
     runner::report_panics(

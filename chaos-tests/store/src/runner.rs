@@ -6,18 +6,62 @@
 
 use crate::outcome::{Class, Violation};
 use crate::sabotage::{self, Bug};
+use clap::Parser;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The exit code for arguments that make no sense.
 pub const USAGE: u8 = 4;
+
+/// The whole of a runner's program: reads its arguments and does what they say; gives the exit code.
+pub fn answer<A: Parser>(dispatch: impl FnOnce(&A) -> Result<u8, String>) -> ExitCode {
+    let arguments = match A::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no mistakes.
+            let mistake = error.use_stderr();
+            let _ = error.print();
+            return if mistake {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match dispatch(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// Runs one world in two processes, whose traces must be equal; gives the exit code.
+///
+/// # Errors
+/// When a process can't be started.
+pub fn twice(arguments: &[String]) -> std::io::Result<u8> {
+    let (one, other) = (run(arguments)?, run(arguments)?);
+    println!("{}\n{}", one.last_line, other.last_line);
+    if one.last_line != other.last_line {
+        println!("VIOLATION one seed, two traces");
+        return Ok(Class::Crash.exit_code());
+    }
+    Ok(exit_code(one.class))
+}
+
+/// 0 when every promise was kept.
+pub fn exit_code(class: Option<Class>) -> u8 {
+    class.map_or(0, Class::exit_code)
+}
 
 /// How the process of one world ended.
 #[derive(Debug, Clone)]

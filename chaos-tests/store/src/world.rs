@@ -8,15 +8,14 @@ use crate::observer::{self, Report as ObserverReport};
 use crate::options::Options;
 use crate::oracles;
 use crate::outcome::Violation;
+use crate::seeds::Seeds;
 use crate::stage::{Board, Stage};
 use crate::workload::{Duties, etcd_user, kubernetes_user, lease_holder, operator, watcher};
 use kvstore_storage::MemoryDisk;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use support::sim::{Trace, TraceSummary, sim_env};
-use support::{Env, Random, Sabotage};
+use support::sim::TraceSummary;
 use tokio::task::JoinSet;
 use turmoil::Sim;
 
@@ -80,36 +79,9 @@ impl fmt::Display for Report {
     }
 }
 
-/// Gives every boot of every host randomness of its own, all of it decided by the world's seed.
-struct Seeds {
-    random: Random,
-    trace: Trace,
-    sabotage: Sabotage,
-}
-
-impl Seeds {
-    fn env(&self) -> Env {
-        sim_env(self.random.u64(), &self.trace)
-    }
-
-    /// Environments of one host, a new one at each boot.
-    fn boots(&self) -> impl Fn() -> Env + 'static {
-        let (seed, trace, boots) = (self.random.u64(), self.trace.clone(), AtomicU64::new(0));
-        let sabotage = self.sabotage;
-        move || Env {
-            sabotage,
-            ..sim_env(seed.wrapping_add(boots.fetch_add(1, Ordering::Relaxed)), &trace)
-        }
-    }
-}
-
 /// Runs one world to its end. At most one in a process: see `support::sim`.
 pub fn run(options: Options) -> Report {
-    let seeds = Seeds {
-        random: Random::seeded(options.seed),
-        trace: Trace::default(),
-        sabotage: options.sabotage.map_or(Sabotage::NONE, Sabotage::with),
-    };
+    let seeds = Seeds::new(options.seed, options.sabotage);
     let mut sim = turmoil::Builder::new()
         .rng_seed(options.seed)
         .simulation_duration(LIMIT)
