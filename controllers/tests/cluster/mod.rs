@@ -5,12 +5,12 @@ use controllers::{Config, ControllerManager, SigningConfig};
 use kube::Client;
 use kubeclient::{ClientConfig, Credentials};
 use std::future::Future;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::Env;
 use support::tls::{CertificateAuthority, CertificateRequest, Identity, Usage};
 use tempfile::TempDir;
+use test_ports::free_port;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -109,14 +109,6 @@ fn issue(authority: &CertificateAuthority, env: &Env, name: &str, group: &str, u
         validity: Duration::from_secs(24 * 3600),
     };
     authority.issue(&request, env.clock.now()).unwrap()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
 }
 
 fn start_etcd(folder: &std::path::Path, client: u16, peer: u16) -> Child {

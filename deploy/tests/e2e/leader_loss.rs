@@ -1,12 +1,13 @@
 //! A scheduler, or the controllers, killed while they lead: others act instead. Seconds are printed as a measurement,
 //! with some tenths for the `kubectl` calls in them; what is asserted is only that it happens.
 
-use crate::roles::{Running, free_port, make_keys, trireme};
+use crate::roles::{Running, make_keys, trireme};
 use crate::world::{exists, succeed, wait};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use test_ports::free_port;
 
 const ROUNDS: usize = 5;
 

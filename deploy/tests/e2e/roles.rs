@@ -1,9 +1,9 @@
 //! Roles by themselves, against stock counterparts: `etcdctl` on our store, our API server on stock etcd.
 
 use crate::world::{succeed, text, wait};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use test_ports::free_port;
 
 #[test]
 fn three_members_serve_etcdctl_and_keep_every_write_when_one_is_killed() {
@@ -171,11 +171,6 @@ pub fn make_keys(folder: &Path) -> std::path::PathBuf {
         .args(["--address", "127.0.0.1"]);
     succeed(command);
     pki
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
-    listener.local_addr().expect("an address").port()
 }
 
 /// A process that is killed when dropped; what it says goes to a file that a failing test prints.

@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("support", &["proto"]),
     ("kubeschema", &[]),
+    ("test-ports", &[]),
     ("kubeclient", &["support", "proto", "kubeschema"]),
     ("kvstore-core", &["proto"]),
     ("kvstore-storage", &["proto", "kvstore-core"]),

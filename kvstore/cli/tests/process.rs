@@ -6,7 +6,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 use support::tls::{CertificateAuthority, CertificateRequest, Usage};
-use world::{Member, etcdctl, free_port, kvstore, succeed, wait};
+use test_ports::free_port;
+use world::{Member, etcdctl, kvstore, succeed, wait};
 
 fn url(scheme: &str, port: u16) -> String {
     format!("{scheme}://127.0.0.1:{port}")

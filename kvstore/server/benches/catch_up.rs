@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use support::Env;
+use test_ports::free_address;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
@@ -30,14 +31,10 @@ struct Plan {
 
 impl Plan {
     fn make(folder: &Path) -> Self {
-        let free = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().to_string()
-        };
         Self {
             folder: folder.display().to_string(),
-            clients: (0..3).map(|_| free()).collect(),
-            peers: (0..3).map(|_| free()).collect(),
+            clients: (0..3).map(|_| free_address()).collect(),
+            peers: (0..3).map(|_| free_address()).collect(),
         }
     }
 

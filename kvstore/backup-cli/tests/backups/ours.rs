@@ -1,7 +1,7 @@
 //! Backups of ours, restored into ours.
 
 use super::content::{all, content, fill, revision, write};
-use super::stores::{Ours, alone, channel, command, free_address, runtime, wait_ready};
+use super::stores::{Ours, alone, channel, command, runtime, wait_ready};
 use kvstore_backup_cli::{history_hash, snapshot_status};
 use kvstore_server::{ClusterPeer, DataDir, MemberConfig};
 use kvstore_storage::RocksOptions;
@@ -10,6 +10,7 @@ use proto::etcdserverpb::watch_client::WatchClient;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{SnapshotRequest, WatchCreateRequest, WatchRequest};
 use std::path::Path;
+use test_ports::free_address;
 
 /// A file with the content of [`fill`].
 async fn backup(folder: &Path) -> String {

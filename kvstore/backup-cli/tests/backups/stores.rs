@@ -9,18 +9,13 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 use support::Env;
+use test_ports::free_address;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 /// How long anything in these tests may take, on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A free `host:port` on loopback.
-pub fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
 
 pub fn channel(address: &str) -> Channel {
     support::grpc_channel(&Env::production(), address, None)

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::Env;
+use test_ports::free_address;
 
 /// Whose members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +39,6 @@ impl Drop for Contender {
             let _ = child.wait();
         }
     }
-}
-
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }
 
 impl Contender {

@@ -1,6 +1,6 @@
 //! Three members with real disks and mutual TLS between them.
 
-use super::harness::{Node, PATIENCE, channel, free_address, get_prefix, put_soon};
+use super::harness::{Node, PATIENCE, channel, get_prefix, put_soon};
 use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls, member_id};
 use kvstore_storage::RocksOptions;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -8,6 +8,7 @@ use proto::etcdserverpb::{HashKvRequest, MoveLeaderRequest, StatusRequest};
 use std::time::{Duration, Instant};
 use support::tls::{CertificateAuthority, CertificateRequest, ClientTls, ServerTls, Usage};
 use support::{SystemClock, WallClock as _};
+use test_ports::free_address;
 
 struct Cluster {
     _folder: tempfile::TempDir,

@@ -1,6 +1,6 @@
 //! One of three members holds something that it was never told.
 
-use super::harness::{Node, PATIENCE, channel, free_address, get_prefix, put, put_soon};
+use super::harness::{Node, PATIENCE, channel, get_prefix, put, put_soon};
 use super::upkeep::alarms;
 use kvstore_core::Space;
 use kvstore_server::{ClusterPeer, CorruptCheck, DataDir, MemberConfig, member_id};
@@ -14,6 +14,7 @@ use proto::etcdserverpb::{
     WatchResponse,
 };
 use std::time::{Duration, Instant};
+use test_ports::free_address;
 use tokio_stream::StreamExt as _;
 
 const CORRUPT: &str = "etcdserver: corrupt cluster";

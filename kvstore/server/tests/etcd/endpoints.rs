@@ -1,6 +1,6 @@
 //! Health, version and metrics.
 
-use super::harness::{Node, PATIENCE, free_address, put_soon, runtime, single};
+use super::harness::{Node, PATIENCE, put_soon, runtime, single};
 use super::http_client::{get, send};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -10,6 +10,7 @@ use kvstore_storage::MemoryDisk;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use test_ports::free_address;
 
 #[test]
 fn health_is_told_in_etcds_words() {

@@ -1,10 +1,11 @@
 //! Debian's etcdctl against one member.
 
-use super::harness::{Node, PATIENCE, free_address, single};
+use super::harness::{Node, PATIENCE, single};
 use kvstore_server::{DataDir, MemberConfig};
 use kvstore_storage::RocksOptions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
+use test_ports::free_address;
 
 struct Output {
     stdout: String,

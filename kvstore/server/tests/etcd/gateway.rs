@@ -1,12 +1,13 @@
 //! The JSON gateway, as scripts with curl see it.
 
-use super::harness::{Node, free_address, put_soon, runtime, single};
+use super::harness::{Node, put_soon, runtime, single};
 use super::http_client::{Lines, get, post, send};
 use futures::{SinkExt as _, StreamExt as _};
 use kvstore_server::{DataDir, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use serde_json::{Value, json};
 use std::time::Duration;
+use test_ports::free_address;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Takes the header out, which names the member; gives its revision.

@@ -7,6 +7,7 @@ use proto::etcdserverpb::{PutRequest, RangeRequest, RangeResponse};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::Env;
+use test_ports::free_address;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -17,12 +18,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The threads of a member.
 const WORKERS: usize = 2;
-
-/// A free `host:port` on loopback.
-pub fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
 
 /// A running member, on a runtime of its own so that it can die without a word.
 pub struct Node {

@@ -1,6 +1,6 @@
 //! Members that come, go, lose their folders and are restarted, under clients that go on.
 
-use super::harness::{Node, PATIENCE, channel, free_address, get_prefix, kv, put, put_soon};
+use super::harness::{Node, PATIENCE, channel, get_prefix, kv, put, put_soon};
 use kvstore_server::{ClusterPeer, DataDir, InitialState, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::cluster_client::ClusterClient;
@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::Env;
+use test_ports::free_address;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 

@@ -4,7 +4,7 @@
 //! Elsewhere: 14571 (enabling auth) is in `auth/members.rs`; the snapshot under a watcher (15271) and what a
 //! future watcher may be told (20221) have unit tests beside the hub too.
 
-use super::harness::{Node, PATIENCE, channel, free_address, get_prefix, kv, put, put_soon, runtime, single};
+use super::harness::{Node, PATIENCE, channel, get_prefix, kv, put, put_soon, runtime, single};
 use super::trio::Trio;
 use super::watching::Watching;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use test_ports::free_address;
 use tokio::task::JoinHandle;
 
 fn watch_from(start_revision: i64) -> WatchCreateRequest {

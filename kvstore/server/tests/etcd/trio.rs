@@ -1,11 +1,12 @@
 //! Three members on simulated disks: a killed one forgets what it had not synced.
 
-use super::harness::{Node, PATIENCE, channel, free_address, put_soon};
+use super::harness::{Node, PATIENCE, channel, put_soon};
 use kvstore_server::{ClusterPeer, DataDir, MemberConfig, member_id};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use proto::etcdserverpb::{HashKvRequest, HashKvResponse, StatusRequest, StatusResponse};
 use std::time::{Duration, Instant};
+use test_ports::free_address;
 use tonic::Status;
 
 pub struct Trio {

@@ -1,6 +1,6 @@
 //! Quota, compaction and failing disks, on a cluster of one.
 
-use super::harness::{Node, PATIENCE, channel, free_address, kv, put, put_soon};
+use super::harness::{Node, PATIENCE, channel, kv, put, put_soon};
 use kvstore_server::{AutoCompaction, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::alarm_request::AlarmAction;
@@ -14,6 +14,7 @@ use proto::etcdserverpb::{
 };
 use std::time::{Duration, Instant};
 use support::Env;
+use test_ports::free_address;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 

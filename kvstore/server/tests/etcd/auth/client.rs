@@ -1,6 +1,6 @@
 //! A client that shows a token, and a store with auth enabled for it.
 
-use crate::harness::{Node, PATIENCE, channel, free_address};
+use crate::harness::{Node, PATIENCE, channel};
 use bytes::Bytes;
 use kvstore_server::{DataDir, MemberConfig};
 use kvstore_storage::MemoryDisk;
@@ -17,6 +17,7 @@ use proto::etcdserverpb::{
     DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest,
 };
 use std::time::{Duration, Instant};
+use test_ports::free_address;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 

@@ -1,11 +1,12 @@
 //! Members agree on users, and on the tokens that one of them has given out.
 
 use super::client::{BAD_TOKEN, Client, DENIED, FAILED, NOBODY, answer, config, refused, runtime};
-use crate::harness::{Node, free_address, put_soon};
+use crate::harness::{Node, put_soon};
 use kvstore_server::{ClusterPeer, MemberConfig};
 use proto::authpb::permission::Type;
 use proto::etcdserverpb::HashKvRequest;
 use std::time::Duration;
+use test_ports::free_address;
 
 struct Cluster {
     configs: Vec<MemberConfig>,

@@ -1,7 +1,7 @@
 //! Debian's etcd and ours, asked the same way.
 
 use super::requests::Step;
-use crate::harness::{PATIENCE, channel, free_address, kv};
+use crate::harness::{PATIENCE, channel, kv};
 use bytes::Bytes;
 use proto::etcdserverpb::kv_client::KvClient;
 use proto::etcdserverpb::lease_client::LeaseClient;
@@ -13,6 +13,7 @@ use proto::etcdserverpb::{
 };
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use test_ports::free_address;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
