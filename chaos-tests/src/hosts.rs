@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Env;
+use support::sim::{SimClock, Skew};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,12 +27,16 @@ const RESTART: Duration = Duration::from_millis(500);
 pub(crate) struct NodeHardware {
     pub(crate) runtime: Arc<FakeRuntime>,
     host: Arc<FakeHost>,
+    /// Of the whole machine's clock.
+    pub(crate) skew: Skew,
 }
 
 impl NodeHardware {
     pub(crate) fn new(number: usize) -> Self {
-        let runtime = FakeRuntime::new(Arc::new(support::sim::SimClock), &format!("10.244.{number}"));
+        let skew = Skew::default();
+        let runtime = FakeRuntime::new(Arc::new(SimClock::of(&skew)), &format!("10.244.{number}"));
         Self {
+            skew,
             runtime: Arc::new(runtime),
             host: Arc::new(FakeHost::new(4, 8 << 30)),
         }

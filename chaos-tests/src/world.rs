@@ -175,7 +175,7 @@ fn populate(
             signing_key_pem: Arc::clone(&key),
         };
         all.insert(machine.name, hardware.clone());
-        let (boot, exits) = (seeds.boots(), exits.clone());
+        let (boot, exits) = (seeds.boots(&hardware.node.skew), exits.clone());
         sim.host(machine.name, move || {
             let living = hosts::live(hardware.clone(), boot(), exits.clone());
             async move {
@@ -248,6 +248,10 @@ fn faults_of(
         disks: disks
             .into_iter()
             .map(|name| (name, hardware[name].disk.clone()))
+            .collect(),
+        clocks: hardware
+            .iter()
+            .map(|(name, hardware)| (*name, hardware.node.skew.clone()))
             .collect(),
         // With the power, everything that ran on the node is gone too.
         on_crash: Some(Box::new(move |host| {

@@ -2,11 +2,13 @@
 
 use crate::links::{Break, Links};
 use crate::stage::Board;
+use jiff::SignedDuration;
 use kvstore_storage::MemoryDisk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 use support::Random;
+use support::sim::Skew;
 use turmoil::Sim;
 
 /// One way in which things go wrong.
@@ -43,6 +45,9 @@ pub enum FaultKind {
     /// A machine loses power and comes back only after it was given up. Of whole clusters: members of the store
     /// are never given up.
     Loss,
+    /// A machine's wall clock is up to ten minutes wrong, and then it is right again. Of whole clusters: the
+    /// store looks at no wall clock.
+    ClockJump,
 }
 
 impl FaultKind {
@@ -66,7 +71,7 @@ impl FaultKind {
 
     /// Those that worlds of whole clusters draw.
     pub fn of_clusters() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().chain([Self::Loss])
+        Self::ALL.into_iter().chain([Self::Loss, Self::ClockJump])
     }
 
     /// Disks that fail make members stop.
@@ -101,6 +106,7 @@ impl fmt::Display for FaultKind {
             Self::FullDisk => "full-disk",
             Self::BadDisk => "bad-disk",
             Self::Loss => "loss",
+            Self::ClockJump => "clock-jump",
         })
     }
 }
@@ -130,6 +136,8 @@ pub struct Targets {
     pub hosts: Vec<&'static str>,
     /// The disks of those that have one.
     pub disks: BTreeMap<&'static str, MemoryDisk>,
+    /// The wall clocks of those that can be wrong.
+    pub clocks: BTreeMap<&'static str, Skew>,
     /// Told of every loss of power: what else goes with it.
     pub on_crash: Option<OnCrash>,
 }
@@ -290,6 +298,17 @@ impl Faults {
         Duration::from_millis(self.random.below(20..(100 << (scale / 2 * 2)).min(6_000)))
     }
 
+    /// Of a clock: less than a lease, or more than any grace period, ahead or behind.
+    fn any_mistake(&self) -> SignedDuration {
+        let scale = 1_000 << (self.random.below(0..4) * 3);
+        let millis = i64::try_from(self.random.below(0..scale.min(600_000))).unwrap_or(0);
+        SignedDuration::from_millis(if self.random.below(0..2) == 0 {
+            millis
+        } else {
+            -millis
+        })
+    }
+
     fn others(&self, members: &[&'static str]) -> Vec<&'static str> {
         self.targets
             .hosts
@@ -302,10 +321,10 @@ impl Faults {
     fn begin(&mut self, sim: &mut Sim<'_>, kind: FaultKind) {
         let now = sim.elapsed();
         let until = now
-            + if kind == FaultKind::Loss {
-                Duration::from_millis(self.random.below(15_000..40_000))
-            } else {
-                self.any_duration()
+            + match kind {
+                FaultKind::Loss => Duration::from_millis(self.random.below(15_000..40_000)),
+                FaultKind::ClockJump => Duration::from_millis(self.random.below(1_000..30_000)),
+                _ => self.any_duration(),
             };
         let leader = || {
             self.board
@@ -389,6 +408,11 @@ impl Faults {
                     self.targets.disks[member].fail();
                 }
             }
+            FaultKind::ClockJump => {
+                for member in &members {
+                    self.targets.clocks[member].set(self.any_mistake());
+                }
+            }
         }
         self.log
             .push(format!("{now:?} {kind} of {} until {until:?}", members.join(" ")));
@@ -442,6 +466,11 @@ impl Faults {
                     self.targets.disks[member].heal();
                     self.break_promise(member);
                     self.restart(sim, member);
+                }
+            }
+            FaultKind::ClockJump => {
+                for member in fault.members {
+                    self.targets.clocks[member].set(SignedDuration::ZERO);
                 }
             }
         }

@@ -15,7 +15,7 @@ use kvstore_storage::MemoryDisk;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-use support::sim::TraceSummary;
+use support::sim::{Skew, TraceSummary};
 use tokio::task::JoinSet;
 use turmoil::Sim;
 
@@ -95,8 +95,9 @@ pub fn run(options: Options) -> Report {
     let (findings, exits) = (ObserverReport::default(), Exits::default());
     let disks: BTreeMap<&'static str, MemoryDisk> =
         members.iter().map(|name| (*name, MemoryDisk::new())).collect();
+    let clocks: BTreeMap<&'static str, Skew> = members.iter().map(|name| (*name, Skew::default())).collect();
     for name in members {
-        let (boot, exits) = (seeds.boots(), exits.clone());
+        let (boot, exits) = (seeds.boots(&clocks[name]), exits.clone());
         let member = MemberOptions {
             name,
             members,
@@ -130,6 +131,7 @@ pub fn run(options: Options) -> Report {
         victims: members.to_vec(),
         hosts: members.iter().copied().chain(CLIENT_HOSTS).collect(),
         disks,
+        clocks,
         on_crash: None,
     };
     let mut faults = Faults::new(
