@@ -253,6 +253,10 @@ fn faults_of(
             .iter()
             .map(|(name, hardware)| (*name, hardware.node.skew.clone()))
             .collect(),
+        terminators: hardware
+            .iter()
+            .map(|(name, hardware)| (*name, hardware.node.terminator.clone()))
+            .collect(),
         // With the power, everything that ran on the node is gone too.
         on_crash: Some(Box::new(move |host| {
             if let Some(node) = runtimes.get(host) {
@@ -315,7 +319,7 @@ fn step_to_the_end(
             if !faults.note_stop(sim, machine, &why) {
                 return Err(Violation::crash(
                     "a store stops only when its disk fails",
-                    format!("{machine} {why}"),
+                    format!("{machine} {why:?}"),
                 ));
             }
         }

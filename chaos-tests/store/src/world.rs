@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::faults::{Faults, Targets, USUAL_LATENCY};
 use crate::history::History;
-use crate::members::{self, Exits, MemberOptions};
+use crate::members::{self, Exits, MemberOptions, Terminator};
 use crate::observer::{self, Report as ObserverReport};
 use crate::options::Options;
 use crate::oracles;
@@ -96,13 +96,19 @@ pub fn run(options: Options) -> Report {
     let disks: BTreeMap<&'static str, MemoryDisk> =
         members.iter().map(|name| (*name, MemoryDisk::new())).collect();
     let clocks: BTreeMap<&'static str, Skew> = members.iter().map(|name| (*name, Skew::default())).collect();
+    let terminators: BTreeMap<&'static str, Terminator> = members
+        .iter()
+        .map(|name| (*name, Terminator::default()))
+        .collect();
     for name in members {
+        let terminator = terminators[name].clone();
         let (boot, exits) = (seeds.boots(&clocks[name]), exits.clone());
         let member = MemberOptions {
             name,
             members,
             disk: disks[name].clone(),
             snapshot_entries: options.snapshot_entries,
+            terminator,
         };
         sim.host(*name, move || {
             let living = members::live(member.clone(), boot(), exits.clone());
@@ -132,6 +138,7 @@ pub fn run(options: Options) -> Report {
         hosts: members.iter().copied().chain(CLIENT_HOSTS).collect(),
         disks,
         clocks,
+        terminators,
         on_crash: None,
     };
     let mut faults = Faults::new(
@@ -271,7 +278,7 @@ fn step_to_the_end(
             if !faults.note_stop(sim, member, &why) {
                 return Err(Violation::crash(
                     "a member stops only when its disk fails",
-                    format!("{member} {why}"),
+                    format!("{member} {why:?}"),
                 ));
             }
         }
