@@ -24,12 +24,11 @@ impl Directory {
         }
     }
 
-    /// The rights that an installation grants its components are granted by `trireme` itself and not part of
-    /// this world: all of them are administrators here.
+    /// Everybody has the rights of an installation: no more than the API server's start-up objects give.
     pub(crate) fn static_tokens(&self) -> BTreeMap<String, StaticUser> {
         let user = |name: &str, group: &str| StaticUser {
             name: name.to_owned(),
-            groups: vec![group.to_owned(), "system:masters".to_owned()],
+            groups: vec![group.to_owned(), "system:authenticated".to_owned()],
         };
         let mut tokens = BTreeMap::from([(ADMIN.to_owned(), user("admin", "system:masters"))]);
         for machine in &self.machines {

@@ -1,15 +1,15 @@
-//! What a cluster must hold so that its controllers may act and nodes can join: rights, and tokens.
+//! What a cluster must hold so that nodes can join: rights, and tokens.
 //!
 //! Names and rights of joining nodes follow kubeadm (`cmd/kubeadm/app/phases/bootstraptoken/node/tlsbootstrap.go`),
 //! so that documentation and tools written for it apply.
 
 use crate::api::{bounded, is_status};
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use jiff::{Timestamp, ToSpan as _};
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, PostParams};
 use std::collections::BTreeMap;
 use support::Random;
 
@@ -29,78 +29,22 @@ const BINDINGS: &[(&str, &str, &str)] = &[
         "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
         NODES,
     ),
-    // A node's agent is its service proxy and its DNS as well.
-    ("trireme:node-proxier", "system:node-proxier", NODES),
 ];
 const RBAC: &str = "rbac.authorization.k8s.io";
-/// Prefix of the default roles that upstream makes for each controller.
-const CONTROLLER_ROLES: &str = "system:controller:";
-/// Our sum of them, and its binding.
-const CONTROLLERS: &str = "trireme:controllers";
-const CONTROLLERS_USER: &str = "system:kube-controller-manager";
 const TOKEN_ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Makes sure that joining nodes may ask for certificates and get them, and that the controllers may do
-/// their work.
+/// Makes sure that joining nodes may ask for certificates and get them.
 ///
 /// # Errors
 /// When the API server refuses.
 pub async fn allow(client: &kube::Client) -> anyhow::Result<()> {
     for (name, role, group) in BINDINGS {
-        bind(client, name, role, "Group", group).await?;
+        bind(client, name, role, group).await?;
     }
-    allow_controllers(client).await
+    Ok(())
 }
 
-/// Upstream runs each controller as a service account of its own, bound to a role of its own. Ours share one
-/// identity, which therefore gets the sum of those roles (and no more) as one.
-async fn allow_controllers(client: &kube::Client) -> anyhow::Result<()> {
-    let roles: Api<ClusterRole> = Api::all(client.clone());
-    let mut rules: Vec<PolicyRule> = Vec::new();
-    for role in bounded(roles.list(&ListParams::default())).await?.items {
-        if !role
-            .metadata
-            .name
-            .as_ref()
-            .is_some_and(|name| name.starts_with(CONTROLLER_ROLES))
-        {
-            continue;
-        }
-        for rule in role.rules.into_iter().flatten() {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
-        }
-    }
-    ensure!(
-        !rules.is_empty(),
-        "the API server has not made its default roles yet"
-    );
-    // Upstream leaves serving certificates to somebody else's approval; here agents get theirs by themselves,
-    // once the approver has checked that the names in the request are the node's own.
-    rules.push(PolicyRule {
-        api_groups: Some(vec!["certificates.k8s.io".to_owned()]),
-        resources: Some(vec!["signers".to_owned()]),
-        resource_names: Some(vec!["kubernetes.io/kubelet-serving".to_owned()]),
-        verbs: vec!["approve".to_owned()],
-        ..PolicyRule::default()
-    });
-    let sum = ClusterRole {
-        metadata: named(CONTROLLERS),
-        rules: Some(rules),
-        ..ClusterRole::default()
-    };
-    create(&roles, CONTROLLERS, &sum).await?;
-    bind(client, CONTROLLERS, CONTROLLERS, "User", CONTROLLERS_USER).await
-}
-
-async fn bind(
-    client: &kube::Client,
-    name: &str,
-    role: &str,
-    subject_kind: &str,
-    subject: &str,
-) -> anyhow::Result<()> {
+async fn bind(client: &kube::Client, name: &str, role: &str, group: &str) -> anyhow::Result<()> {
     let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
     let binding = ClusterRoleBinding {
         metadata: named(name),
@@ -111,8 +55,8 @@ async fn bind(
         },
         subjects: Some(vec![Subject {
             api_group: Some(RBAC.to_owned()),
-            kind: subject_kind.to_owned(),
-            name: subject.to_owned(),
+            kind: "Group".to_owned(),
+            name: group.to_owned(),
             namespace: None,
         }]),
     };

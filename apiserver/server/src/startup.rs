@@ -2,6 +2,7 @@
 //!
 //! Every replica does all of it, at its start and again in rounds: what is there already is left alone.
 
+mod components;
 mod endpoints;
 mod ensure;
 mod identity;
@@ -82,8 +83,12 @@ async fn objects(state: &State) -> Result<(), ApiError> {
     let mut all = kubeschema::startup_objects();
     let mut of = |resource: &str| all.remove(resource).unwrap_or_default();
     ensure_all(state, "", "namespaces", of("namespaces")).await?;
-    policy::reconcile(state, "clusterroles", of("clusterroles")).await?;
-    policy::reconcile(state, "clusterrolebindings", of("clusterrolebindings")).await?;
+    let mut roles = of("clusterroles");
+    roles.push(components::controllers_role(&roles));
+    policy::reconcile(state, "clusterroles", roles).await?;
+    let mut bindings = of("clusterrolebindings");
+    bindings.extend(components::bindings());
+    policy::reconcile(state, "clusterrolebindings", bindings).await?;
     policy::reconcile(state, "roles", of("roles")).await?;
     policy::reconcile(state, "rolebindings", of("rolebindings")).await?;
     ensure_all(
