@@ -2,6 +2,7 @@
 //!
 //! The state is read where it can't lie: from the store's own history, revision by revision.
 
+mod applying;
 mod binding;
 mod capacity;
 mod counting;
@@ -68,6 +69,7 @@ pub(crate) fn check(
     binding::check(&changes)?;
     capacity::check(&changes)?;
     counting::check(&changes)?;
+    applying::check(&changes)?;
     watches::check(&changes, sessions)?;
     if !nodes_were_hit {
         rollout::check(&changes)?;

@@ -13,6 +13,8 @@ pub struct Workload {
     pub deployments: usize,
     pub stateful_sets: usize,
     pub counters: usize,
+    /// Of one object, by server-side apply.
+    pub appliers: usize,
 }
 
 /// A world, before it is built.
@@ -47,10 +49,11 @@ impl Options {
         }
         let trouble = Duration::from_secs(random.below(20..40));
         let fault_pace = Duration::from_millis(one_of(&[2_000, 4_000, 8_000]));
-        let workload = Workload {
+        let mut workload = Workload {
             deployments: few(1..4),
             stateful_sets: few(0..3),
             counters: few(1..4),
+            appliers: 0,
         };
         for kind in FaultKind::later_of_clusters() {
             let weight = one_of(&[0, 0, 0, 1, 2]);
@@ -58,6 +61,7 @@ impl Options {
                 faults.insert(kind, weight);
             }
         }
+        workload.appliers = few(0..4);
         Self {
             seed,
             topology,
@@ -114,6 +118,7 @@ impl Options {
             });
         }
         add(&|smaller| smaller.workload.counters = 0);
+        add(&|smaller| smaller.workload.appliers = 0);
         add(&|smaller| smaller.workload.stateful_sets = 0);
         add(&|smaller| smaller.workload.deployments /= 2);
         found
@@ -137,8 +142,8 @@ impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "deployments={},stateful-sets={},counters={}",
-            self.deployments, self.stateful_sets, self.counters
+            "deployments={},stateful-sets={},counters={},appliers={}",
+            self.deployments, self.stateful_sets, self.counters, self.appliers
         )
     }
 }
@@ -158,6 +163,7 @@ impl Workload {
                 "deployments" => self.deployments = count,
                 "stateful-sets" => self.stateful_sets = count,
                 "counters" => self.counters = count,
+                "appliers" => self.appliers = count,
                 _ => return Err(format!("`{name}` is no part of a workload")),
             }
         }

@@ -1,10 +1,12 @@
 //! Users of the cluster: each asks for things, and says on the blackboard what it wants to be true in the end.
 
+mod applier;
 mod counter;
 mod deployments;
 mod stateful;
 mod watcher;
 
+pub(crate) use applier::{APPLIED, apply};
 pub(crate) use counter::{COUNTER, count};
 pub(crate) use deployments::deploy;
 pub(crate) use stateful::keep_ordinals;

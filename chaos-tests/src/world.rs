@@ -218,6 +218,10 @@ fn users_of(
         let user = user(format!("counter-{number}"), admin.clone());
         working.add(async { users::count(user.enter()).await });
     }
+    for number in 0..workload.appliers {
+        let user = user(format!("applier-{number}"), admin.clone());
+        working.add(async { users::apply(user.enter()).await });
+    }
     for api in directory.apis.clone() {
         let user = user(format!("watcher-of-{api}"), directory.admin_at(api));
         let sessions = sessions.clone();
