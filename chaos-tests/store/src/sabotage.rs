@@ -195,6 +195,22 @@ pub const CLUSTER_BUGS: &[Bug] = &[
     ),
     with(
         code(
+            "unguarded-write",
+            "objects are written without asking the store whether they are still what was read",
+        ),
+        &[
+            "--topology",
+            "all-in-one",
+            "--faults",
+            "none",
+            "--trouble-ms",
+            "5000",
+            "--workload",
+            "deployments=0,stateful-sets=0,counters=0,appliers=8",
+        ],
+    ),
+    with(
+        code(
             "cache-skips-at-resumption",
             "a watch cache that resumes at the store skips a revision",
         ),

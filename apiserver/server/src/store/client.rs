@@ -16,7 +16,7 @@ use proto::etcdserverpb::{
     RangeResponse, RequestOp, ResponseHeader, StatusRequest, TxnRequest, TxnResponse,
 };
 use std::time::Duration;
-use support::Env;
+use support::{Env, Sabotage};
 use tokio::sync::OnceCell;
 use tonic::transport::Channel;
 
@@ -58,6 +58,7 @@ pub(crate) struct StoreClient {
     pub(super) endpoints: Endpoints,
     pub(super) codec: Codec,
     progress: OnceCell<bool>,
+    sabotage: Sabotage,
 }
 
 impl StoreClient {
@@ -66,6 +67,7 @@ impl StoreClient {
             endpoints: Endpoints::new(config, env),
             codec: Codec::new(config.encryption_key.as_ref(), env.random.clone()),
             progress: OnceCell::new(),
+            sabotage: env.sabotage,
         }
     }
 
@@ -182,7 +184,10 @@ impl StoreClient {
             lease,
             ..Default::default()
         };
-        let request = guarded(key, expected, Op::RequestPut(put));
+        let mut request = guarded(key, expected, Op::RequestPut(put));
+        if self.sabotage.is("unguarded-write") {
+            request.compare.clear();
+        }
         let (response, retried) = self.txn(request).await?;
         let revision = revision_of(response.header.as_ref());
         if response.succeeded {
