@@ -1,5 +1,6 @@
 //! What goes wrong, and when: kinds drawn by weight, each with a beginning and an end.
 
+use crate::failover::LeaderHit;
 use crate::fault_kind::FaultKind;
 use crate::links::{Break, Links};
 use crate::members::{Exit, Terminator};
@@ -17,6 +18,9 @@ pub const USUAL_LATENCY: Duration = Duration::from_millis(4);
 
 /// Who was asked to stop and has not by then loses its power.
 const TIME_TO_STOP: Duration = Duration::from_secs(10);
+
+/// A store that was whole for so long has nothing left of its last fault.
+const RECOVERED: Duration = Duration::from_secs(2);
 
 /// The world comes up in peace.
 const PEACE: Duration = Duration::from_secs(2);
@@ -71,6 +75,9 @@ pub struct Faults {
     troubled: BTreeSet<&'static str>,
     /// Everyone that a fault has happened to.
     hit: BTreeSet<&'static str>,
+    /// When the last fault was over.
+    whole_since: Duration,
+    leader_hits: Vec<LeaderHit>,
     /// What was done, for the report.
     log: Vec<String>,
 }
@@ -98,6 +105,8 @@ impl Faults {
             has_wiped: false,
             troubled: BTreeSet::new(),
             hit: BTreeSet::new(),
+            whole_since: Duration::ZERO,
+            leader_hits: Vec::new(),
             log: Vec::new(),
         }
     }
@@ -190,6 +199,11 @@ impl Faults {
         self.hit.iter().any(|hit| hosts.contains(hit))
     }
 
+    /// Faults that hit the leader while nothing else was wrong.
+    pub fn leader_hits(&self) -> &[LeaderHit] {
+        &self.leader_hits
+    }
+
     pub fn log(&self) -> &[String] {
         &self.log
     }
@@ -237,6 +251,10 @@ impl Faults {
     }
 
     fn begin(&mut self, sim: &mut Sim<'_>, kind: FaultKind) {
+        // Two of three wiped would be all that is known.
+        if kind == FaultKind::Wipe && (self.has_wiped || self.targets.disks.len() < 3) {
+            return;
+        }
         let now = sim.elapsed();
         let until = now
             + match kind {
@@ -273,6 +291,10 @@ impl Faults {
             }
             _ => vec![self.one_of(&self.targets.victims)],
         };
+        let alone = self.on.is_empty() && now >= self.whole_since + RECOVERED;
+        if alone && self.board.leader().is_some_and(|leader| members == [leader]) {
+            self.leader_hits.push(LeaderHit { at: now, kind });
+        }
         self.hit.extend(members.iter().copied());
         self.number += 1;
         let number = self.number;
@@ -338,9 +360,7 @@ impl Faults {
                 }
             }
             FaultKind::Wipe => {
-                if std::mem::replace(&mut self.has_wiped, true) || self.targets.disks.len() < 3 {
-                    return;
-                }
+                self.has_wiped = true;
                 for member in &members {
                     self.crash(sim, member);
                     self.targets.disks[member].wipe();
@@ -384,6 +404,7 @@ impl Faults {
         let Some(fault) = self.on.remove(&number) else {
             return;
         };
+        self.whole_since = sim.elapsed();
         match fault.kind {
             // Who doesn't stop when asked is made to.
             FaultKind::Restart | FaultKind::RestartLeader => {

@@ -9,6 +9,7 @@
 
 pub mod chronicle;
 pub mod client;
+mod failover;
 mod fault_kind;
 mod faults;
 pub mod history;
@@ -28,6 +29,7 @@ pub mod stage;
 pub mod workload;
 mod world;
 
+pub use failover::{Failovers, LeaderHit};
 pub use fault_kind::FaultKind;
 pub use faults::{Faults, Targets, USUAL_LATENCY};
 pub use links::{Break, Links};

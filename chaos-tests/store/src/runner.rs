@@ -4,6 +4,7 @@
 //! world. It knows nothing of what a world is: any program whose last line tells the end, and whose exit code
 //! tells the class, can use it.
 
+use crate::failover::Failovers;
 use crate::outcome::{Class, Violation};
 use crate::sabotage::{self, Bug};
 use clap::Parser;
@@ -109,6 +110,7 @@ pub fn run(arguments: &[String]) -> std::io::Result<Ended> {
 #[derive(Debug, Default)]
 pub struct Sweep {
     pub worlds: u64,
+    pub failovers: Failovers,
     /// Seeds that failed, with how.
     pub failed: BTreeMap<u64, Ended>,
 }
@@ -122,7 +124,13 @@ impl Sweep {
 
 impl fmt::Display for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} worlds, {} broken", self.worlds, self.failed.len())?;
+        write!(
+            f,
+            "{}{} worlds, {} broken",
+            self.failovers,
+            self.worlds,
+            self.failed.len()
+        )?;
         for (seed, ended) in &self.failed {
             write!(
                 f,
@@ -161,6 +169,7 @@ pub fn sweep(
                     println!("{}", ended.last_line);
                     let mut sweep = locked();
                     sweep.worlds += 1;
+                    sweep.failovers.read(&ended.output);
                     if ended.class.is_some() {
                         sweep.failed.insert(seed, ended);
                     }

@@ -1,6 +1,7 @@
 //! Builds a world from its options, steps it through trouble and healing, and has its history judged.
 
 use crate::client::Client;
+use crate::failover::Failovers;
 use crate::faults::{Faults, Targets, USUAL_LATENCY};
 use crate::history::History;
 use crate::members::{self, Exits, MemberOptions, Terminator};
@@ -37,6 +38,7 @@ pub struct Report {
     pub simulated: Duration,
     pub healed_in: Duration,
     pub operations: usize,
+    pub failovers: Failovers,
     pub sessions: usize,
     /// The store's last revision.
     pub revision: i64,
@@ -57,6 +59,9 @@ impl fmt::Display for Report {
                 writeln!(f, "dump {line}")?;
             }
             writeln!(f, "VIOLATION {violation}")?;
+        }
+        for line in self.failovers.lines() {
+            writeln!(f, "{line}")?;
         }
         write!(
             f,
@@ -151,6 +156,7 @@ pub fn run(options: Options) -> Report {
     let ended = step_to_the_end(&mut sim, &mut faults, &options, &board, &exits);
     let simulated = sim.elapsed();
     let (operations, sessions) = history.take();
+    let failovers = Failovers::of(&operations, faults.leader_hits());
     let (observed, healed_in, dump) = findings.with(|findings| {
         (
             findings.violation.take(),
@@ -176,6 +182,7 @@ pub fn run(options: Options) -> Report {
         simulated,
         healed_in,
         operations: operations.len(),
+        failovers,
         sessions: sessions.len(),
         revision,
         faults: faults.log().to_vec(),
