@@ -1,5 +1,6 @@
 //! Who is who in a simulated cluster.
 
+use crate::observer::Entrances;
 use crate::topology::{Machine, Role, with_role};
 use apiserver_server::StaticUser;
 use kubeclient::{ClientConfig, Credentials};
@@ -62,6 +63,14 @@ impl Directory {
     /// An administrator who asks only this one.
     pub(crate) fn admin_at(&self, api: &str) -> ClientConfig {
         client(&[api], ADMIN.to_owned())
+    }
+
+    pub(crate) fn entrances(&self) -> Entrances {
+        let apis = self.apis.iter().map(|api| (*api, self.admin_at(api)));
+        Entrances {
+            stores: self.stores.clone(),
+            apis: apis.collect(),
+        }
     }
 
     pub(crate) fn api_addresses(&self) -> Vec<String> {
