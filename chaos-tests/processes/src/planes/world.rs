@@ -20,11 +20,15 @@ use chaos_store::history::{self, History, now};
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
 use chaos_store::{Class, Violation};
+use chaos_tests::invariants::Change;
 use chaos_tests::observer::{Entrances, Observer};
 use chaos_tests::users::{self, Identity, Sessions, Wishlist};
 use chaos_tests::{Role, Topology, Workload, invariants};
+use serde_json::Value;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Env, Random};
@@ -220,6 +224,9 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
             format!("no write was acknowledged for {refusal:.1?} from {from:.1?} on"),
         ));
     }
+    if violation.is_some() {
+        write_history(&plan.base.join("history.log"), &changes)?;
+    }
     Ok(Report {
         violation,
         watches: told.len(),
@@ -230,6 +237,16 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
         took,
         figures,
     })
+}
+
+/// Everything that the cluster held, a line a change; kept with the logs.
+fn write_history(path: &Path, changes: &[Change]) -> anyhow::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for change in changes {
+        let after = change.after.as_ref().map_or_else(|| "deleted".to_owned(), Value::to_string);
+        writeln!(file, "{:.3?} {} {} {after}", change.at, change.revision, change.key)?;
+    }
+    Ok(file.flush()?)
 }
 
 /// What is remembered of the users' doings.
