@@ -15,6 +15,7 @@ use crate::cli;
 use crate::files;
 use anyhow::Context as _;
 use backends::Backends;
+use probe::Prober;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Env;
@@ -42,8 +43,7 @@ pub async fn run(options: cli::Balancer, cancel: CancellationToken) -> anyhow::R
     let backends = Arc::new(Backends::new(options.servers));
     let mut probing = JoinSet::new();
     for number in 0..backends.len() {
-        let client = probe::client(&env, backends.address(number), &ca_pem)?;
-        probing.spawn(probe::run(client, Arc::clone(&backends), number));
+        probing.spawn(Prober::new(&env, &ca_pem, &backends, number)?.run());
     }
     tracing::info!(listen = options.listen, servers = backends.len(), "balancing");
     let places = Arc::new(Semaphore::new(CONNECTIONS));

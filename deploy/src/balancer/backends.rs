@@ -1,24 +1,19 @@
 //! What is known of the API servers, and in which order a new connection tries them.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::watch;
-
-/// Probes without an answer until a server counts as gone: one may be lost to a busy moment.
-const MISSES: u32 = 2;
 
 /// How a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
     Ready,
-    /// It answers, or did lately, but wants no new clients.
+    /// It wants no new clients, or refuses them. Those that it has may stay: it may be about to end in good order.
     Unready,
-    /// It answers nothing.
+    /// It takes connections, if that, and says nothing.
     Gone,
 }
 
-/// All servers; one prober each writes, connections read.
+/// All servers; probers and connections write what they see.
 pub struct Backends {
     servers: Vec<Server>,
     /// Rises with every connection, so that they are spread.
@@ -28,8 +23,10 @@ pub struct Backends {
 struct Server {
     address: String,
     health: watch::Sender<Health>,
-    misses: Mutex<u32>,
 }
+
+/// Waits for a server to fall silent after this was made.
+pub struct Silence(watch::Receiver<Health>);
 
 impl Backends {
     /// They count as ready until they are known not to be.
@@ -37,7 +34,6 @@ impl Backends {
         let server = |address| Server {
             address,
             health: watch::Sender::new(Health::Ready),
-            misses: Mutex::new(0),
         };
         Self {
             servers: addresses.into_iter().map(server).collect(),
@@ -63,31 +59,24 @@ impl Backends {
         order
     }
 
-    /// A server has answered a probe.
+    /// A server has said how it is.
     pub fn answered(&self, number: usize, ready: bool) {
-        *self.misses(number) = 0;
         self.set(number, if ready { Health::Ready } else { Health::Unready });
     }
 
-    /// A server has refused or not answered a probe.
-    pub fn missed(&self, number: usize) {
-        let mut misses = self.misses(number);
-        *misses += 1;
-        let gone = *misses >= MISSES;
-        drop(misses);
-        self.set(number, if gone { Health::Gone } else { Health::Unready });
+    /// A server did not take a client. One that was gone stays so: only an answer says otherwise.
+    pub fn refused(&self, number: usize) {
+        let before = *self.servers[number].health.borrow();
+        self.set(number, before.max(Health::Unready));
     }
 
-    /// Waits until a server is gone.
-    pub async fn gone(&self, number: usize) {
-        let mut health = self.servers[number].health.subscribe();
-        // The sender lives as long as this.
-        let _ = health.wait_for(|health| *health == Health::Gone).await;
+    /// A server has said nothing for too long.
+    pub fn silent(&self, number: usize) {
+        self.set(number, Health::Gone);
     }
 
-    fn misses(&self, number: usize) -> std::sync::MutexGuard<'_, u32> {
-        let misses = &self.servers[number].misses;
-        misses.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn silence(&self, number: usize) -> Silence {
+        Silence(self.servers[number].health.subscribe())
     }
 
     fn set(&self, number: usize, health: Health) {
@@ -99,6 +88,17 @@ impl Backends {
         });
         if changed {
             tracing::info!(server = server.address, ?health, "API server");
+        }
+    }
+}
+
+impl Silence {
+    pub async fn begins(&mut self) {
+        // The sender lives as long as the relay that waits.
+        while self.0.changed().await.is_ok() {
+            if *self.0.borrow_and_update() == Health::Gone {
+                return;
+            }
         }
     }
 }
@@ -122,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn one_miss_keeps_new_clients_away_and_two_make_a_server_gone() {
+    fn who_refuses_comes_after_the_ready_and_who_is_silent_last() {
         let backends = three();
-        backends.missed(0);
-        backends.answered(1, false);
-        backends.missed(2);
-        backends.missed(2);
-        assert_eq!(backends.order(), [0, 1, 2]);
+        backends.refused(0);
+        backends.silent(2);
+        assert_eq!(backends.order(), [1, 0, 2]);
+        backends.refused(2);
+        assert_eq!(backends.order()[2], 2);
         backends.answered(2, true);
         assert_eq!(backends.order()[0], 2);
     }
