@@ -77,8 +77,11 @@ impl Directory {
         self.apis.iter().map(|api| format!("{api}:6443")).collect()
     }
 
-    pub(crate) fn store_addresses(&self) -> Vec<String> {
-        self.stores.iter().map(|store| format!("{store}:2379")).collect()
+    /// For the API server on `machine`, which asks the member of its own process first, where there is one.
+    pub(crate) fn store_addresses(&self, machine: &str) -> Vec<String> {
+        let mut stores = self.stores.clone();
+        stores.sort_by_key(|store| *store != machine);
+        stores.iter().map(|store| format!("{store}:2379")).collect()
     }
 }
 

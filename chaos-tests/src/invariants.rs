@@ -62,11 +62,7 @@ pub fn changes(chronicle: &Chronicle) -> Vec<Change> {
 
 /// # Errors
 /// The first promise that was broken.
-pub fn check(
-    chronicle: &Chronicle,
-    sessions: &[Session],
-    nodes_were_hit: bool,
-) -> Result<(), Violation> {
+pub fn check(chronicle: &Chronicle, sessions: &[Session], nodes_were_hit: bool) -> Result<(), Violation> {
     let changes = changes(chronicle);
     identity::check(&changes)?;
     binding::check(&changes)?;

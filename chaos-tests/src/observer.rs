@@ -143,7 +143,11 @@ impl Observer {
     }
 
     fn first_client(&self) -> anyhow::Result<kube::Client> {
-        let (_, config) = self.entrances.apis.first().context("a cluster has an API server")?;
+        let (_, config) = self
+            .entrances
+            .apis
+            .first()
+            .context("a cluster has an API server")?;
         self.client(config)
     }
 

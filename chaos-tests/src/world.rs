@@ -317,7 +317,9 @@ fn step_to_the_end(
         }
         steps += 1;
         if steps.is_multiple_of(COMPARE_EVERY) {
-            let running = hardware.iter().map(|(name, hardware)| (*name, hardware.node.runtime.running()));
+            let running = hardware
+                .iter()
+                .map(|(name, hardware)| (*name, hardware.node.runtime.running()));
             invariants::once_each(running, sim.elapsed())?;
         }
         let now = sim.elapsed();

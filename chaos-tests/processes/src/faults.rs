@@ -134,11 +134,14 @@ impl Struck {
     }
 }
 
-/// The parts of a stretch of time at whose every moment `well` holds: it is told which places ail, by the faults.
+/// Whether enough is well, given which places ail.
+pub type Well<'a> = dyn Fn(&dyn Fn(usize) -> bool) -> bool + 'a;
+
+/// The parts of a stretch of time at whose every moment enough is well.
 pub fn well_stretches(
     struck: &[Struck],
     (from, to): (Duration, Duration),
-    well: &dyn Fn(&dyn Fn(usize) -> bool) -> bool,
+    well: &Well<'_>,
 ) -> Vec<(Duration, Duration)> {
     let mut turns: Vec<Duration> = struck
         .iter()

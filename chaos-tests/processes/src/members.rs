@@ -39,7 +39,9 @@ pub fn launches(program: &Program, places: &Places) -> Vec<Vec<Launch>> {
         vec![Launch {
             name: (*name).to_owned(),
             program: program.path.clone(),
-            words: before.chain(flags.concat().into_iter().map(OsString::from)).collect(),
+            words: before
+                .chain(flags.concat().into_iter().map(OsString::from))
+                .collect(),
         }]
     };
     names.iter().enumerate().map(member).collect()

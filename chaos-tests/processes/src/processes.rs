@@ -78,7 +78,10 @@ impl<'p> Processes<'p> {
                 continue;
             }
             let mut log = OpenOptions::new();
-            let log = log.create(true).append(true).open(self.places.log(&launch.name))?;
+            let log = log
+                .create(true)
+                .append(true)
+                .open(self.places.log(&launch.name))?;
             let started = Command::new("ip")
                 .args([
                     "netns", "exec", host, "unshare", "--uts", "sh", "-c", IN_PLACE, host,
@@ -107,7 +110,8 @@ impl<'p> Processes<'p> {
         for child in self.children[place].iter().flatten() {
             let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             let pid = pid.ok_or_else(|| anyhow!("a process has an id"))?;
-            kill_process(pid, signal).with_context(|| format!("{signal:?} to {}", self.places.names()[place]))?;
+            kill_process(pid, signal)
+                .with_context(|| format!("{signal:?} to {}", self.places.names()[place]))?;
         }
         Ok(())
     }

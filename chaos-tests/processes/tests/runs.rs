@@ -44,5 +44,8 @@ fn an_external_store_without_faults_is_never_away() {
         "--topology single-external --seed 1 --seconds 6 --faults none",
         " --nodes 1 --workload deployments=1,stateful-sets=0,counters=1"
     ));
-    assert!(kept && text.contains("errors 0") && !text.contains(" times: first write"), "{text}");
+    assert!(
+        kept && text.contains("errors 0") && !text.contains(" times: first write"),
+        "{text}"
+    );
 }

@@ -63,7 +63,9 @@ impl Prober {
     }
 
     async fn ask(&self) -> kube::Result<()> {
-        let request = Request::get(PATH).body(Vec::new()).map_err(kube::Error::HttpError)?;
+        let request = Request::get(PATH)
+            .body(Vec::new())
+            .map_err(kube::Error::HttpError)?;
         self.client.request_text(request).await.map(drop)
     }
 

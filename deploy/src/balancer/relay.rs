@@ -130,7 +130,9 @@ mod tests {
 
     /// A client that is relayed to the first of these that takes it.
     fn client(servers: &Servers, names: &[&str]) -> (DuplexStream, Arc<Backends>) {
-        let backends = Arc::new(Backends::new(names.iter().map(|name| (*name).to_owned()).collect()));
+        let backends = Arc::new(Backends::new(
+            names.iter().map(|name| (*name).to_owned()).collect(),
+        ));
         let env = Env {
             net: Arc::new(servers.clone()),
             ..Env::production()

@@ -46,7 +46,10 @@ pub async fn look(client: Client, names: Vec<&'static str>, board: Board, seen: 
     while board.stage() < Stage::Done {
         for (name, duty) in LEASES {
             if let Ok(Ok(Some(lease))) = timeout(CALL, leases.get_opt(name)).await {
-                let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+                let holder = lease
+                    .spec
+                    .and_then(|spec| spec.holder_identity)
+                    .unwrap_or_default();
                 // Candidates call themselves by the host's name and something unique.
                 let host = holder.rsplit_once('_').map_or("", |(host, _)| host);
                 seen.note(duty, names.iter().position(|name| *name == host));

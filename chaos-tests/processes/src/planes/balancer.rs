@@ -18,9 +18,7 @@ impl Balancer {
     pub fn start(program: &Path, keys: &Keys, servers: &[String], places: &Places) -> anyhow::Result<Self> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]).arg(program).arg("balancer");
-        command
-            .args(["--listen", ADDRESS, "--ca"])
-            .arg(keys.ca_file());
+        command.args(["--listen", ADDRESS, "--ca"]).arg(keys.ca_file());
         for server in servers {
             command.args(["--server", server]);
         }

@@ -76,7 +76,11 @@ impl Figures {
             figures.time(fault, Figure::Write, first_write(material.writes, fault));
             figures.time(fault, Figure::AllWrite, all_write(material.writes, fault));
             figures.time(fault, Figure::Bound, done(&material.asked.pods, &bound, fault));
-            figures.time(fault, Figure::Controlled, done(&material.asked.sets, &made, fault));
+            figures.time(
+                fault,
+                Figure::Controlled,
+                done(&material.asked.sets, &made, fault),
+            );
         }
         for call in material.kubectl.iter().filter(|call| call.error.is_some()) {
             let overlaps = |fault: &&Struck| {
@@ -101,13 +105,18 @@ impl Figures {
     fn time(&mut self, fault: &Struck, figure: Figure, at: Option<Duration>) {
         let Some(at) = at else { return };
         let whose = match figure {
-            Figure::Write | Figure::AllWrite if fault.duties.contains(&Duty::LeadStore) => "the store's leader",
+            Figure::Write | Figure::AllWrite if fault.duties.contains(&Duty::LeadStore) => {
+                "the store's leader"
+            }
             Figure::Write | Figure::AllWrite => "another",
             Figure::Bound if fault.duties.contains(&Duty::Schedule) => "the scheduler",
             Figure::Controlled if fault.duties.contains(&Duty::Control) => "the controllers",
             Figure::Bound | Figure::Controlled => return,
         };
-        let times = self.times.entry((fault.kind.to_string(), whose, figure)).or_default();
+        let times = self
+            .times
+            .entry((fault.kind.to_string(), whose, figure))
+            .or_default();
         times.push(at.saturating_sub(fault.at));
     }
 }
@@ -124,7 +133,9 @@ fn all_write(writes: &[Written], fault: &Struck) -> Option<Duration> {
         let at = first.entry(write.writer).or_insert(write.returned);
         *at = (*at).min(write.returned);
     }
-    (first.len() == writers.len()).then(|| first.into_values().max()).flatten()
+    (first.len() == writers.len())
+        .then(|| first.into_values().max())
+        .flatten()
 }
 
 fn done(asked: &[Beat], done: &BTreeMap<String, Duration>, fault: &Struck) -> Option<Duration> {
@@ -135,10 +146,15 @@ fn done(asked: &[Beat], done: &BTreeMap<String, Duration>, fault: &Struck) -> Op
 /// When each pod that is a beat was bound.
 fn bound_at(changes: &[Change]) -> BTreeMap<String, Duration> {
     let mut bound = BTreeMap::new();
-    for change in changes.iter().filter(|change| change.is_of("/registry/pods/beats/")) {
+    for change in changes
+        .iter()
+        .filter(|change| change.is_of("/registry/pods/beats/"))
+    {
         let Some(pod) = &change.after else { continue };
         if !text(pod, "/spec/nodeName").is_empty() {
-            bound.entry(text(pod, "/metadata/name").to_owned()).or_insert(change.at);
+            bound
+                .entry(text(pod, "/metadata/name").to_owned())
+                .or_insert(change.at);
         }
     }
     bound
@@ -147,7 +163,10 @@ fn bound_at(changes: &[Change]) -> BTreeMap<String, Duration> {
 /// When each ReplicaSet that is a beat got its pod.
 fn made_at(changes: &[Change]) -> BTreeMap<String, Duration> {
     let mut made = BTreeMap::new();
-    for change in changes.iter().filter(|change| change.is_of("/registry/pods/beats/")) {
+    for change in changes
+        .iter()
+        .filter(|change| change.is_of("/registry/pods/beats/"))
+    {
         let Some(pod) = &change.after else { continue };
         let set = text(pod, "/metadata/labels/set");
         if !set.is_empty() {
@@ -260,7 +279,12 @@ mod tests {
 
     #[test]
     fn a_write_that_was_under_way_says_nothing_about_what_comes_after() {
-        let writes = [write(0, 9, 11), write(0, 11, 14), write(1, 12, 13), write(1, 13, 14)];
+        let writes = [
+            write(0, 9, 11),
+            write(0, 11, 14),
+            write(1, 12, 13),
+            write(1, 13, 14),
+        ];
         assert_eq!(first_write(&writes, &fault(&[])), Some(at(13)));
         assert_eq!(all_write(&writes, &fault(&[])), Some(at(14)));
         assert_eq!(all_write(&writes[..2], &fault(&[])), Some(at(14)));

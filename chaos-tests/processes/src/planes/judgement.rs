@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 /// # Errors
 /// When a write isn't where it should be.
 pub fn acknowledged(changes: &[Change], writes: &[Written]) -> Result<(), Violation> {
-    let written = changes.iter().filter(|change| change.is_of("/registry/configmaps/"));
+    let written = changes
+        .iter()
+        .filter(|change| change.is_of("/registry/configmaps/"));
     let by_revision: BTreeMap<i64, &Change> = written.map(|change| (change.revision, change)).collect();
     for write in writes {
         let key = format!("/registry/configmaps/default/{}", map_of(write.writer));

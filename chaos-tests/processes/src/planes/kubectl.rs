@@ -63,7 +63,8 @@ impl Kubectl {
                 // It may be there or not: nothing more is asked of it.
                 continue;
             }
-            self.call(&["get", "configmap", &name, "-o", "jsonpath={.data.value}"]).await;
+            self.call(&["get", "configmap", &name, "-o", "jsonpath={.data.value}"])
+                .await;
             self.call(&["delete", "configmap", &name, "--wait=false"]).await;
         }
     }
@@ -92,7 +93,11 @@ impl Kubectl {
             returned: now(),
             error,
         };
-        self.calls.0.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        self.calls
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(call);
         succeeded
     }
 }

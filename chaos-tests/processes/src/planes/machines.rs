@@ -74,7 +74,10 @@ impl Machines {
     fn lines(&self, place: usize, machine: &Machine, places: &Places) -> Vec<Vec<String>> {
         let (address, data) = (address(place), places.data(place).display().to_string());
         if machine.has(Role::Store) && machine.has(Role::Api) {
-            let mut line = words("server", &[("address", &address), ("data", &data), ("name", machine.name)]);
+            let mut line = words(
+                "server",
+                &[("address", &address), ("data", &data), ("name", machine.name)],
+            );
             for (place, machine) in self.machines.iter().enumerate() {
                 let address = crate::places::address(place);
                 line.extend(["--member".to_owned(), format!("{}={address}", machine.name)]);
@@ -97,10 +100,19 @@ impl Machines {
     }
 
     fn store(&self, name: &str, address: &str, data: &str) -> Vec<String> {
-        let (client, peer) = (format!("https://{address}:2379"), format!("https://{address}:2380"));
+        let (client, peer) = (
+            format!("https://{address}:2379"),
+            format!("https://{address}:2380"),
+        );
         let places = self.places_of(Role::Store).into_iter();
         let members: Vec<String> = places
-            .map(|place| format!("{}=https://{}:2380", self.machines[place].name, crate::places::address(place)))
+            .map(|place| {
+                format!(
+                    "{}=https://{}:2380",
+                    self.machines[place].name,
+                    crate::places::address(place)
+                )
+            })
             .collect();
         let flags = [
             ("name", name),
@@ -146,6 +158,9 @@ mod tests {
     fn an_external_store_has_places_of_its_own() {
         let external = Machines::of(Topology::HaExternal(3), 1);
         assert_eq!(external.places_of(Role::Store), [0, 1, 2]);
-        assert_eq!(external.apis(), ["10.213.0.4:6443", "10.213.0.5:6443", "10.213.0.6:6443"]);
+        assert_eq!(
+            external.apis(),
+            ["10.213.0.4:6443", "10.213.0.5:6443", "10.213.0.6:6443"]
+        );
     }
 }

@@ -2,9 +2,9 @@
 
 use super::keys::Keys;
 use crate::shell::run;
-use chaos_tests::invariants::once_each;
 use chaos_store::Violation;
 use chaos_store::history::now;
+use chaos_tests::invariants::once_each;
 use nodeagent_server::{FakeHost, FakeRuntime, NodeAgent, NodeAgentConfig};
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -68,9 +68,15 @@ impl Nodes {
     pub fn look(&mut self) -> Result<(), Violation> {
         let ended = self.agents.try_join_next();
         if let Some(Ok((name, why))) = ended {
-            return Err(Violation::crash("an agent goes on", format!("{name} ended: {why}")));
+            return Err(Violation::crash(
+                "an agent goes on",
+                format!("{name} ended: {why}"),
+            ));
         }
-        let running = self.runtimes.iter().map(|(name, runtime)| (*name, runtime.running()));
+        let running = self
+            .runtimes
+            .iter()
+            .map(|(name, runtime)| (*name, runtime.running()));
         once_each(running, now())
     }
 }

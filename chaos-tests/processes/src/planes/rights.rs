@@ -53,7 +53,10 @@ async fn create<K>(api: Api<K>, object: Value) -> anyhow::Result<()>
 where
     K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
 {
-    match api.create(&PostParams::default(), &serde_json::from_value(object)?).await {
+    match api
+        .create(&PostParams::default(), &serde_json::from_value(object)?)
+        .await
+    {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
         created => Ok(created.map(drop)?),
     }

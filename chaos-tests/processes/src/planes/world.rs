@@ -149,13 +149,22 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
     tokio::task::spawn_local(observer.observe());
     tokio::spawn(acting::look(admin, names.clone(), board.clone(), seen.clone()));
     while !board.is_up() {
-        anyhow::ensure!(now() < COMES_UP && board.stage() < Stage::Done, "the nodes don't become ready");
+        anyhow::ensure!(
+            now() < COMES_UP && board.stage() < Stage::Done,
+            "the nodes don't become ready"
+        );
         tokio::time::sleep(STEP).await;
     }
     let up_after = now();
     let balancer = Balancer::start(&plan.program, &keys, &apis, &places)?;
     let records = Recorded::default();
-    let mut users = working(&plan, &env, (&keys, &apis), (&board, &wishes), (&entrances, &records))?;
+    let mut users = working(
+        &plan,
+        &env,
+        (&keys, &apis),
+        (&board, &wishes),
+        (&entrances, &records),
+    )?;
 
     let stores = machines.places_of(Role::Store);
     let mut faults = Faults::new(random.fork(), plan.kinds.clone(), plan.pace, stores.clone());
@@ -243,8 +252,15 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
 fn write_history(path: &Path, changes: &[Change]) -> anyhow::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     for change in changes {
-        let after = change.after.as_ref().map_or_else(|| "deleted".to_owned(), Value::to_string);
-        writeln!(file, "{:.3?} {} {} {after}", change.at, change.revision, change.key)?;
+        let after = change
+            .after
+            .as_ref()
+            .map_or_else(|| "deleted".to_owned(), Value::to_string);
+        writeln!(
+            file,
+            "{:.3?} {} {} {after}",
+            change.at, change.revision, change.key
+        )?;
     }
     Ok(file.flush()?)
 }
@@ -295,10 +311,14 @@ fn working(
         working.spawn_local(users::deploy(identity(format!("web-{number}"), &admin).enter()));
     }
     for number in 0..plan.workload.stateful_sets {
-        working.spawn_local(users::keep_ordinals(identity(format!("db-{number}"), &admin).enter()));
+        working.spawn_local(users::keep_ordinals(
+            identity(format!("db-{number}"), &admin).enter(),
+        ));
     }
     for number in 0..plan.workload.counters {
-        working.spawn_local(users::count(identity(format!("counter-{number}"), &admin).enter()));
+        working.spawn_local(users::count(
+            identity(format!("counter-{number}"), &admin).enter(),
+        ));
     }
     for (api, config) in &entrances.apis {
         let user = identity(format!("watcher-of-{api}"), config).enter();

@@ -32,7 +32,10 @@ pub struct Records(Arc<Mutex<Vec<Written>>>);
 
 impl Records {
     fn add(&self, written: Written) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(written);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(written);
     }
 
     pub fn take(&self) -> Vec<Written> {
