@@ -2,7 +2,8 @@
 //!
 //! - Bytes are passed on as they are: clients see the API server's own certificate, and it sees theirs.
 //! - A new connection goes to a server that says it is ready. What a client has sent is kept until the server's first
-//!   byte: one that refuses, hangs up or stays silent before that has seen no request, and another one is asked instead.
+//!   byte: one that refuses, hangs up or stays silent before that has seen no request, and another one is asked instead, or the
+//!   same one again for a while.
 //! - Connections to a server that answers nothing any more are ended, so that clients connect anew.
 //!
 //! A request that was under way to a server that dies is lost to its client: what became of it nobody can know.

@@ -5,12 +5,16 @@ use std::io;
 use std::time::Duration;
 use support::{BoxedIo, Env};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// How long a connection to a server may take.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long a server that took the connection may say nothing to a greeting.
 const FIRST_WORD: Duration = Duration::from_secs(2);
+/// A client waits so long for any server: enough for the only one to be restarted, and less than the ten seconds that Go's
+/// clients wait for a greeting to be answered.
+const PATIENCE: Duration = Duration::from_secs(8);
+const PAUSE: Duration = Duration::from_millis(200);
 /// So much of what the client said first is kept. A TLS greeting is one record, of at most this size.
 const GREETING: usize = 16 << 10;
 
@@ -23,32 +27,52 @@ pub async fn relay(mut client: BoxedIo, env: &Env, backends: &Backends) -> io::R
     if client.read_buf(&mut greeting).await? == 0 {
         return Ok(());
     }
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let tried = relay_once(&mut client, &mut greeting, env, backends).await;
+        match tried {
+            Err(Missed::Server(_)) if Instant::now() < until => sleep(PAUSE).await,
+            Err(Missed::Server(error) | Missed::Client(error)) => return Err(error),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Tries every server once; once one has answered, its end is the client's.
+async fn relay_once(
+    client: &mut BoxedIo,
+    greeting: &mut Vec<u8>,
+    env: &Env,
+    backends: &Backends,
+) -> Result<(), Missed> {
     let mut last = io::Error::other("no server");
     for number in backends.order() {
         let address = backends.address(number);
         let mut silence = backends.silence(number);
-        match greet(&mut client, &mut greeting, env, address).await {
+        match greet(client, greeting, env, address).await {
             Ok(mut server) => {
-                return tokio::select! {
-                    ended = copy_bidirectional(&mut client, &mut server) => ended.map(drop),
+                let ended = tokio::select! {
+                    ended = copy_bidirectional(client, &mut server) => ended.map(drop),
                     () = silence.begins() => Err(io::Error::other(format!("{address} is gone"))),
                 };
+                return ended.map_err(Missed::Client);
             }
             Err(Missed::Server(error)) => {
                 tracing::debug!(server = address, %error, "another server is asked");
                 backends.refused(number);
                 last = error;
             }
-            Err(Missed::Client(error)) => return Err(error),
+            Err(missed) => return Err(missed),
         }
     }
-    Err(last)
+    Err(Missed::Server(last))
 }
 
 /// Why a server and a client did not come together.
 enum Missed {
     /// Another server may do better.
     Server(io::Error),
+    /// It is too late for another: the client, or its connection, has ended.
     Client(io::Error),
 }
 
@@ -162,6 +186,18 @@ mod tests {
         hears(&mut client, "welcome").await;
         client.write_all(b"request").await.expect("said");
         hears(&mut well, "request").await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_waits_for_the_only_server_to_be_restarted() {
+        let servers = Servers::default();
+        let (mut client, _) = client(&servers, &["server"]);
+        client.write_all(b"hello").await.expect("said");
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        let mut server = servers.add("server");
+        hears(&mut server, "hello").await;
+        server.write_all(b"welcome").await.expect("said");
+        hears(&mut client, "welcome").await;
     }
 
     #[tokio::test(start_paused = true)]
