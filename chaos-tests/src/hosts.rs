@@ -3,7 +3,7 @@
 use crate::identities::{Directory, token};
 use crate::topology::{Machine, Role};
 use apiserver_server::{ApiServer, ApiServerConfig, FrontLimits, ServiceAccountConfig, StoreConfig};
-use chaos_store::Exits;
+use chaos_store::{Exit, Exits, Terminator};
 use controllers::ControllerManager;
 use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use support::Env;
+use support::sim::{SimClock, Skew};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,12 +27,18 @@ const RESTART: Duration = Duration::from_millis(500);
 pub(crate) struct NodeHardware {
     pub(crate) runtime: Arc<FakeRuntime>,
     host: Arc<FakeHost>,
+    /// Of the whole machine's clock.
+    pub(crate) skew: Skew,
+    pub(crate) terminator: Terminator,
 }
 
 impl NodeHardware {
     pub(crate) fn new(number: usize) -> Self {
-        let runtime = FakeRuntime::new(Arc::new(support::sim::SimClock), &format!("10.244.{number}"));
+        let skew = Skew::default();
+        let runtime = FakeRuntime::new(Arc::new(SimClock::of(&skew)), &format!("10.244.{number}"));
         Self {
+            skew,
+            terminator: Terminator::default(),
             runtime: Arc::new(runtime),
             host: Arc::new(FakeHost::new(4, 8 << 30)),
         }
@@ -48,43 +55,51 @@ pub(crate) struct Hardware {
     pub(crate) signing_key_pem: Arc<str>,
 }
 
-/// One boot of a machine: all its roles, until the power goes. A store that stops says so in `exits`, and takes
-/// the machine's process with it, as in an installation.
+/// One boot of a machine: all its roles, until the power goes. A store that stops by itself says so in `exits`,
+/// and takes the machine's process with it, as in an installation; as does the last role of a machine that was
+/// asked to stop.
 pub(crate) async fn live(hardware: Hardware, env: Env, exits: Exits) {
     let name = hardware.machine.name;
+    let asked = hardware.node.terminator.boot();
     let mut roles = JoinSet::new();
     for role in hardware.machine.roles.clone() {
-        let (hardware, env) = (hardware.clone(), env.clone());
+        let (hardware, env, asked) = (hardware.clone(), env.clone(), asked.clone());
         roles.spawn_local(async move {
             loop {
-                let outcome = run(role, &hardware, env.clone()).await;
+                let outcome = run(role, &hardware, env.clone(), asked.clone()).await;
+                if asked.is_cancelled() {
+                    return Exit::Asked;
+                }
                 if role == Role::Store {
-                    return match outcome {
+                    return Exit::Own(match outcome {
                         Ok(()) => "without being asked".to_owned(),
                         Err(error) => format!("{error:#}"),
-                    };
+                    });
                 }
                 tracing::warn!(?role, ?outcome, "a role ended and is started again");
                 tokio::time::sleep(RESTART).await;
             }
         });
     }
-    if let Some(Ok(why)) = roles.join_next().await {
-        exits.push(name, why);
+    while let Some(Ok(why)) = roles.join_next().await {
+        if why != Exit::Asked || roles.is_empty() {
+            exits.push(name, why);
+            return;
+        }
     }
 }
 
-async fn run(role: Role, hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+async fn run(role: Role, hardware: &Hardware, env: Env, asked: CancellationToken) -> anyhow::Result<()> {
     match role {
-        Role::Store => store(hardware, env).await,
-        Role::Api => api_server(hardware, env).await,
-        Role::Scheduler => scheduler(hardware, env).await,
-        Role::Controllers => controllers(hardware, env).await,
-        Role::Agent => node_agent(hardware, env).await,
+        Role::Store => store(hardware, env, asked).await,
+        Role::Api => api_server(hardware, env, asked).await,
+        Role::Scheduler => scheduler(hardware, env, asked).await,
+        Role::Controllers => controllers(hardware, env, asked).await,
+        Role::Agent => node_agent(hardware, env, asked).await,
     }
 }
 
-async fn store(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+async fn store(hardware: &Hardware, env: Env, asked: CancellationToken) -> anyhow::Result<()> {
     let name = hardware.machine.name;
     let peers = hardware.directory.stores.iter();
     let config = MemberConfig {
@@ -98,11 +113,11 @@ async fn store(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
             &format!("{name}:2379"),
         )
     };
-    Member::new(config, env)?.run(CancellationToken::new()).await?;
+    Member::new(config, env)?.run(asked).await?;
     Ok(())
 }
 
-async fn api_server(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+async fn api_server(hardware: &Hardware, env: Env, asked: CancellationToken) -> anyhow::Result<()> {
     let name = hardware.machine.name;
     let config = ApiServerConfig {
         listen: vec![format!("{name}:6443")],
@@ -125,20 +140,20 @@ async fn api_server(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
         kubelet: None,
         limits: FrontLimits::default(),
     };
-    ApiServer::new(config, env)?.run(CancellationToken::new()).await
+    ApiServer::new(config, env)?.run(asked).await
 }
 
-async fn scheduler(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+async fn scheduler(hardware: &Hardware, env: Env, asked: CancellationToken) -> anyhow::Result<()> {
     let name = hardware.machine.name;
     let config = hardware.directory.client_of(name, Role::Scheduler);
     let client = kubeclient::client(&env, &config)?;
     Scheduler::new(SchedulerConfig::new(client, name), env)
-        .run(CancellationToken::new())
+        .run(asked)
         .await;
     Ok(())
 }
 
-async fn controllers(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+async fn controllers(hardware: &Hardware, env: Env, asked: CancellationToken) -> anyhow::Result<()> {
     let name = hardware.machine.name;
     let client = hardware.directory.client_of(name, Role::Controllers);
     let config = controllers::Config {
@@ -146,13 +161,11 @@ async fn controllers(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
         root_ca_pem: Some("simulated".to_owned()),
         ..controllers::Config::new(client, name)
     };
-    ControllerManager::new(config, env)?
-        .run(CancellationToken::new())
-        .await;
+    ControllerManager::new(config, env)?.run(asked).await;
     Ok(())
 }
 
-async fn node_agent(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
+async fn node_agent(hardware: &Hardware, env: Env, asked: CancellationToken) -> anyhow::Result<()> {
     let name = hardware.machine.name;
     let mut config = NodeAgentConfig::new(
         name,
@@ -165,7 +178,7 @@ async fn node_agent(hardware: &Hardware, env: Env) -> anyhow::Result<()> {
     config.listen = format!("{name}:10250");
     let node = hardware.node.clone();
     NodeAgent::new(config, env, node.runtime, node.host)
-        .run(CancellationToken::new())
+        .run(asked)
         .await?;
     Ok(())
 }

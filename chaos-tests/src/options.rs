@@ -45,18 +45,27 @@ impl Options {
                 faults.insert(kind, weight);
             }
         }
+        let trouble = Duration::from_secs(random.below(20..40));
+        let fault_pace = Duration::from_millis(one_of(&[2_000, 4_000, 8_000]));
+        let workload = Workload {
+            deployments: few(1..4),
+            stateful_sets: few(0..3),
+            counters: few(1..4),
+        };
+        for kind in FaultKind::later_of_clusters() {
+            let weight = one_of(&[0, 0, 0, 1, 2]);
+            if weight > 0 {
+                faults.insert(kind, weight);
+            }
+        }
         Self {
             seed,
             topology,
             nodes,
-            trouble: Duration::from_secs(random.below(20..40)),
-            fault_pace: Duration::from_millis(one_of(&[2_000, 4_000, 8_000])),
+            trouble,
+            fault_pace,
             faults,
-            workload: Workload {
-                deployments: few(1..4),
-                stateful_sets: few(0..3),
-                counters: few(1..4),
-            },
+            workload,
             sabotage: None,
         }
     }

@@ -175,7 +175,7 @@ fn populate(
             signing_key_pem: Arc::clone(&key),
         };
         all.insert(machine.name, hardware.clone());
-        let (boot, exits) = (seeds.boots(), exits.clone());
+        let (boot, exits) = (seeds.boots(&hardware.node.skew), exits.clone());
         sim.host(machine.name, move || {
             let living = hosts::live(hardware.clone(), boot(), exits.clone());
             async move {
@@ -249,6 +249,14 @@ fn faults_of(
             .into_iter()
             .map(|name| (name, hardware[name].disk.clone()))
             .collect(),
+        clocks: hardware
+            .iter()
+            .map(|(name, hardware)| (*name, hardware.node.skew.clone()))
+            .collect(),
+        terminators: hardware
+            .iter()
+            .map(|(name, hardware)| (*name, hardware.node.terminator.clone()))
+            .collect(),
         // With the power, everything that ran on the node is gone too.
         on_crash: Some(Box::new(move |host| {
             if let Some(node) = runtimes.get(host) {
@@ -311,7 +319,7 @@ fn step_to_the_end(
             if !faults.note_stop(sim, machine, &why) {
                 return Err(Violation::crash(
                     "a store stops only when its disk fails",
-                    format!("{machine} {why}"),
+                    format!("{machine} {why:?}"),
                 ));
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::runner::{Controller, Executor, Fence, Informers, Runner};
+use futures::future::BoxFuture;
 use futures::future::join_all;
 use kubeclient::{ClientError, EventRecorder, LeaderElection};
 use std::sync::Arc;
@@ -30,7 +31,13 @@ impl ControllerManager {
     }
 
     /// Keeps caches warm, campaigns, and controls whenever it leads; returns after `cancel`, with the lease released.
-    pub async fn run(self, cancel: CancellationToken) {
+    /// Boxed, so that the machine code of it all is made in this crate, and not again in every program and test
+    /// that runs one.
+    pub fn run(self, cancel: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(self.stand_by(cancel))
+    }
+
+    async fn stand_by(self, cancel: CancellationToken) {
         let informers = Arc::new(Informers::new(self.client.clone(), &self.env));
         let controllers = crate::registry::controllers(&self.config, &self.env, &self.client, &informers);
         let events = EventRecorder::new(self.client.clone(), &self.env, "kube-controller-manager", None);

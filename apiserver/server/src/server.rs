@@ -9,6 +9,7 @@ use crate::state::State;
 use crate::store::run_compaction;
 use anyhow::Context as _;
 use apiserver_core::admission::DefaultTolerations;
+use futures::future::BoxFuture;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -61,13 +62,16 @@ impl ApiServer {
         self.tls.clone()
     }
 
-    /// Listens and serves until cancelled.
+    /// Listens and serves until cancelled. Boxed, so that the machine code of it all is made in this crate, and not
+    /// again in every program and test that runs one.
     ///
     /// # Errors
     /// When an address can't be listened on.
-    pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
-        let bound = self.bind().await?;
-        bound.run(cancel).await
+    pub fn run(self, cancel: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(async move {
+            let bound = self.bind().await?;
+            bound.run(cancel).await
+        })
     }
 
     /// Opens the listeners. The addresses are known from here on.
@@ -121,11 +125,15 @@ impl BoundApiServer {
             .collect()
     }
 
-    /// Serves until cancelled.
+    /// Serves until cancelled; boxed as [`ApiServer::run`].
     ///
     /// # Errors
     /// None at present; failures while serving are retried and logged.
-    pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
+    pub fn run(self, cancel: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(self.serve(cancel))
+    }
+
+    async fn serve(self, cancel: CancellationToken) -> anyhow::Result<()> {
         // Watches and background work end when the listeners stop accepting.
         let work = CancellationToken::new();
         let state = Arc::new(State::new(

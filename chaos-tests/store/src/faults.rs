@@ -1,112 +1,22 @@
 //! What goes wrong, and when: kinds drawn by weight, each with a beginning and an end.
 
+use crate::fault_kind::FaultKind;
 use crate::links::{Break, Links};
+use crate::members::{Exit, Terminator};
 use crate::stage::Board;
+use jiff::SignedDuration;
 use kvstore_storage::MemoryDisk;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 use support::Random;
+use support::sim::Skew;
 use turmoil::Sim;
-
-/// One way in which things go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultKind {
-    /// A member loses power and comes back.
-    Crash,
-    /// The leader does.
-    CrashLeader,
-    /// All members do, at once.
-    PowerCut,
-    /// A member is cut off from everyone.
-    Isolate,
-    /// The leader is.
-    IsolateLeader,
-    /// The members fall into two groups; clients reach both.
-    Split,
-    /// A member hears the others but isn't heard, or the other way round.
-    OneWay,
-    /// Nothing reaches or leaves a member for a while, then everything does: as after a long pause.
-    Pause,
-    /// The leader's turn.
-    PauseLeader,
-    /// Messages take long, and overtake each other.
-    SlowNetwork,
-    /// Connections break now and then.
-    LossyNetwork,
-    /// A member's disk takes its time.
-    SlowDisk,
-    /// A member's disk is full; the member stops, and comes back when there is room.
-    FullDisk,
-    /// A member's disk fails; the member stops, and comes back with it mended.
-    BadDisk,
-    /// A machine loses power and comes back only after it was given up. Of whole clusters: members of the store
-    /// are never given up.
-    Loss,
-}
-
-impl FaultKind {
-    /// Those that the store's own worlds draw.
-    pub const ALL: [Self; 14] = [
-        Self::Crash,
-        Self::CrashLeader,
-        Self::PowerCut,
-        Self::Isolate,
-        Self::IsolateLeader,
-        Self::Split,
-        Self::OneWay,
-        Self::Pause,
-        Self::PauseLeader,
-        Self::SlowNetwork,
-        Self::LossyNetwork,
-        Self::SlowDisk,
-        Self::FullDisk,
-        Self::BadDisk,
-    ];
-
-    /// Those that worlds of whole clusters draw.
-    pub fn of_clusters() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().chain([Self::Loss])
-    }
-
-    /// Disks that fail make members stop.
-    fn is_about_disks(self) -> bool {
-        matches!(self, Self::FullDisk | Self::BadDisk)
-    }
-
-    /// Makes sense without other members.
-    pub fn concerns_one_member(self) -> bool {
-        !matches!(
-            self,
-            Self::CrashLeader | Self::IsolateLeader | Self::Split | Self::OneWay | Self::PauseLeader
-        )
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Crash => "crash",
-            Self::CrashLeader => "crash-leader",
-            Self::PowerCut => "power-cut",
-            Self::Isolate => "isolate",
-            Self::IsolateLeader => "isolate-leader",
-            Self::Split => "split",
-            Self::OneWay => "one-way",
-            Self::Pause => "pause",
-            Self::PauseLeader => "pause-leader",
-            Self::SlowNetwork => "slow-network",
-            Self::LossyNetwork => "lossy-network",
-            Self::SlowDisk => "slow-disk",
-            Self::FullDisk => "full-disk",
-            Self::BadDisk => "bad-disk",
-            Self::Loss => "loss",
-        })
-    }
-}
 
 /// Messages usually take from 1 ms to this.
 pub const USUAL_LATENCY: Duration = Duration::from_millis(4);
+
+/// Who was asked to stop and has not by then loses its power.
+const TIME_TO_STOP: Duration = Duration::from_secs(10);
 
 /// The world comes up in peace.
 const PEACE: Duration = Duration::from_secs(2);
@@ -130,6 +40,10 @@ pub struct Targets {
     pub hosts: Vec<&'static str>,
     /// The disks of those that have one.
     pub disks: BTreeMap<&'static str, MemoryDisk>,
+    /// The wall clocks of those that can be wrong.
+    pub clocks: BTreeMap<&'static str, Skew>,
+    /// Those that can be asked to stop.
+    pub terminators: BTreeMap<&'static str, Terminator>,
     /// Told of every loss of power: what else goes with it.
     pub on_crash: Option<OnCrash>,
 }
@@ -149,6 +63,10 @@ pub struct Faults {
     on: BTreeMap<u64, Fault>,
     /// Members that have lost power.
     down: BTreeSet<&'static str>,
+    /// Members that were asked to stop and have not yet.
+    stopping: BTreeSet<&'static str>,
+    /// A member has lost its disk already.
+    has_wiped: bool,
     /// Members whose disk has failed since they were started.
     troubled: BTreeSet<&'static str>,
     /// Everyone that a fault has happened to.
@@ -176,6 +94,8 @@ impl Faults {
             number: 0,
             on: BTreeMap::new(),
             down: BTreeSet::new(),
+            stopping: BTreeSet::new(),
+            has_wiped: false,
             troubled: BTreeSet::new(),
             hit: BTreeSet::new(),
             log: Vec::new(),
@@ -241,10 +161,16 @@ impl Faults {
         }
     }
 
-    /// A member has stopped by itself: says whether the faults explain it. When they are over already, it is
-    /// started again.
-    pub fn note_stop(&mut self, sim: &mut Sim<'_>, member: &'static str, why: &str) -> bool {
-        self.log.push(format!("{member} stopped {why}"));
+    /// A member has stopped without losing power: says whether the faults explain it. When they are over already,
+    /// it is started again.
+    pub fn note_stop(&mut self, sim: &mut Sim<'_>, member: &'static str, why: &Exit) -> bool {
+        self.log
+            .push(format!("{:?} {member} stopped: {why:?}", sim.elapsed()));
+        self.stopping.remove(member);
+        if *why == Exit::Asked {
+            self.restart(sim, member);
+            return true;
+        }
         if !self.troubled.contains(member) {
             return false;
         }
@@ -290,6 +216,17 @@ impl Faults {
         Duration::from_millis(self.random.below(20..(100 << (scale / 2 * 2)).min(6_000)))
     }
 
+    /// Of a clock: less than a lease, or more than any grace period, ahead or behind.
+    fn any_mistake(&self) -> SignedDuration {
+        let scale = 1_000 << (self.random.below(0..4) * 3);
+        let millis = i64::try_from(self.random.below(0..scale.min(600_000))).unwrap_or(0);
+        SignedDuration::from_millis(if self.random.below(0..2) == 0 {
+            millis
+        } else {
+            -millis
+        })
+    }
+
     fn others(&self, members: &[&'static str]) -> Vec<&'static str> {
         self.targets
             .hosts
@@ -302,10 +239,11 @@ impl Faults {
     fn begin(&mut self, sim: &mut Sim<'_>, kind: FaultKind) {
         let now = sim.elapsed();
         let until = now
-            + if kind == FaultKind::Loss {
-                Duration::from_millis(self.random.below(15_000..40_000))
-            } else {
-                self.any_duration()
+            + match kind {
+                FaultKind::Loss => Duration::from_millis(self.random.below(15_000..40_000)),
+                FaultKind::ClockJump => Duration::from_millis(self.random.below(1_000..30_000)),
+                FaultKind::Restart | FaultKind::RestartLeader => TIME_TO_STOP,
+                _ => self.any_duration(),
             };
         let leader = || {
             self.board
@@ -316,7 +254,10 @@ impl Faults {
             FaultKind::PowerCut | FaultKind::SlowNetwork | FaultKind::LossyNetwork => {
                 self.targets.victims.clone()
             }
-            FaultKind::CrashLeader | FaultKind::IsolateLeader | FaultKind::PauseLeader => vec![leader()],
+            FaultKind::CrashLeader
+            | FaultKind::IsolateLeader
+            | FaultKind::PauseLeader
+            | FaultKind::RestartLeader => vec![leader()],
             FaultKind::Split => {
                 let chosen = self
                     .targets
@@ -326,7 +267,7 @@ impl Faults {
                     .filter(|_| self.random.below(0..2) == 0);
                 chosen.collect()
             }
-            FaultKind::SlowDisk | FaultKind::FullDisk | FaultKind::BadDisk => {
+            FaultKind::SlowDisk | FaultKind::FullDisk | FaultKind::BadDisk | FaultKind::Wipe => {
                 let with_disks: Vec<&'static str> = self.targets.disks.keys().copied().collect();
                 vec![self.one_of(&with_disks)]
             }
@@ -389,6 +330,27 @@ impl Faults {
                     self.targets.disks[member].fail();
                 }
             }
+            FaultKind::Restart | FaultKind::RestartLeader => {
+                for member in &members {
+                    if sim.is_host_running(*member) && self.stopping.insert(member) {
+                        self.targets.terminators[member].ask();
+                    }
+                }
+            }
+            FaultKind::Wipe => {
+                if std::mem::replace(&mut self.has_wiped, true) || self.targets.disks.len() < 3 {
+                    return;
+                }
+                for member in &members {
+                    self.crash(sim, member);
+                    self.targets.disks[member].wipe();
+                }
+            }
+            FaultKind::ClockJump => {
+                for member in &members {
+                    self.targets.clocks[member].set(self.any_mistake());
+                }
+            }
         }
         self.log
             .push(format!("{now:?} {kind} of {} until {until:?}", members.join(" ")));
@@ -401,6 +363,7 @@ impl Faults {
         }
         sim.crash(member);
         self.down.insert(member);
+        self.stopping.remove(member);
         if let Some(told) = &self.targets.on_crash {
             told(member);
         }
@@ -422,7 +385,22 @@ impl Faults {
             return;
         };
         match fault.kind {
-            FaultKind::Crash | FaultKind::CrashLeader | FaultKind::PowerCut | FaultKind::Loss => {
+            // Who doesn't stop when asked is made to.
+            FaultKind::Restart | FaultKind::RestartLeader => {
+                for member in fault.members {
+                    if self.stopping.contains(member) {
+                        self.log
+                            .push(format!("{:?} {member} has not stopped", sim.elapsed()));
+                        self.crash(sim, member);
+                        self.restart(sim, member);
+                    }
+                }
+            }
+            FaultKind::Crash
+            | FaultKind::CrashLeader
+            | FaultKind::PowerCut
+            | FaultKind::Loss
+            | FaultKind::Wipe => {
                 for member in fault.members {
                     if self.down.contains(member) {
                         self.restart(sim, member);
@@ -442,6 +420,11 @@ impl Faults {
                     self.targets.disks[member].heal();
                     self.break_promise(member);
                     self.restart(sim, member);
+                }
+            }
+            FaultKind::ClockJump => {
+                for member in fault.members {
+                    self.targets.clocks[member].set(SignedDuration::ZERO);
                 }
             }
         }

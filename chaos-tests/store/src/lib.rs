@@ -9,6 +9,7 @@
 
 pub mod chronicle;
 pub mod client;
+mod fault_kind;
 mod faults;
 pub mod history;
 mod links;
@@ -27,10 +28,11 @@ pub mod stage;
 pub mod workload;
 mod world;
 
-pub use faults::{FaultKind, Faults, Targets, USUAL_LATENCY};
+pub use fault_kind::FaultKind;
+pub use faults::{Faults, Targets, USUAL_LATENCY};
 pub use links::{Break, Links};
 pub use logs::log_to_stderr;
-pub use members::{Exits, NAMES as MEMBER_NAMES};
+pub use members::{Exit, Exits, NAMES as MEMBER_NAMES, Terminator};
 pub use options::{Options, Workload, parse_faults};
 pub use oracles::judge;
 pub use outcome::{Class, Violation};

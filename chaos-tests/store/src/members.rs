@@ -14,22 +14,49 @@ pub const NAMES: [&str; 5] = ["store-1", "store-2", "store-3", "store-4", "store
 /// What a sync takes on a disk that is well.
 const SYNC: Duration = Duration::from_millis(1);
 
-/// Members that stopped by themselves, with their reasons.
+/// Why a boot of a host ended without losing power.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// It was asked to stop, and has.
+    Asked,
+    /// It stopped by itself, for this reason.
+    Own(String),
+}
+
+/// Hosts that have stopped.
 #[derive(Debug, Clone, Default)]
-pub struct Exits(Arc<Mutex<Vec<(&'static str, String)>>>);
+pub struct Exits(Arc<Mutex<Vec<(&'static str, Exit)>>>);
 
 impl Exits {
-    /// Notes that `member` has stopped, and why.
-    pub fn push(&self, member: &'static str, why: String) {
+    /// Notes that `host` has stopped, and why.
+    pub fn push(&self, host: &'static str, why: Exit) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((member, why));
+            .push((host, why));
     }
 
     /// Those since the last call.
-    pub fn take(&self) -> Vec<(&'static str, String)> {
+    pub fn take(&self) -> Vec<(&'static str, Exit)> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Asks a host to stop, as SIGTERM does. Clones are the same host's.
+#[derive(Debug, Clone, Default)]
+pub struct Terminator(Arc<Mutex<CancellationToken>>);
+
+impl Terminator {
+    /// For a boot that begins: cancelled when it is asked to stop.
+    pub fn boot(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = token.clone();
+        token
+    }
+
+    /// Asks the present boot.
+    pub fn ask(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).cancel();
     }
 }
 
@@ -40,6 +67,7 @@ pub struct MemberOptions {
     pub members: &'static [&'static str],
     pub disk: MemoryDisk,
     pub snapshot_entries: u64,
+    pub terminator: Terminator,
 }
 
 /// The life of one boot. It never fails: a member that stops says so in `exits`.
@@ -59,13 +87,15 @@ pub async fn live(options: MemberOptions, env: Env, exits: Exits) {
             &format!("{name}:2379"),
         )
     };
+    let asked = options.terminator.boot();
     let outcome = match Member::new(config, env) {
-        Ok(member) => member.run(CancellationToken::new()).await,
+        Ok(member) => member.run(asked.clone()).await,
         Err(error) => Err(error),
     };
     let why = match outcome {
-        Ok(()) => "without being asked".to_owned(),
-        Err(error) => error.to_string(),
+        Ok(()) if asked.is_cancelled() => Exit::Asked,
+        Ok(()) => Exit::Own(format!("at {:?} without being asked", now())),
+        Err(error) => Exit::Own(format!("at {:?}: {error}", now())),
     };
-    exits.push(name, format!("at {:?}: {why}", now()));
+    exits.push(name, why);
 }

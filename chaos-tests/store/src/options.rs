@@ -1,6 +1,6 @@
 //! Everything that decides a world; one seed gives all of it, and each part can be set by hand.
 
-use crate::faults::FaultKind;
+use crate::fault_kind::FaultKind;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -65,6 +65,13 @@ impl Options {
             transfers: random.below(0..2) == 0 && members > 1,
             compactions: random.below(0..3) > 0,
         };
+        let snapshot_entries = one_of(&[50, 200, 5_000]);
+        for kind in FaultKind::LATER {
+            let weight = one_of(&[0, 0, 0, 1, 2]);
+            if weight > 0 && (members > 1 || kind.concerns_one_member()) {
+                faults.insert(kind, weight);
+            }
+        }
         Self {
             seed,
             members,
@@ -72,7 +79,7 @@ impl Options {
             fault_pace,
             faults,
             workload,
-            snapshot_entries: one_of(&[50, 200, 5_000]),
+            snapshot_entries,
             sabotage: None,
         }
     }
@@ -166,9 +173,7 @@ pub fn parse_faults(text: &str) -> Result<BTreeMap<FaultKind, u64>, String> {
     let mut faults = BTreeMap::new();
     for part in text.split(',').filter(|part| !part.is_empty() && *part != "none") {
         let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
-        let kind = FaultKind::of_clusters()
-            .find(|kind| kind.to_string() == name)
-            .ok_or_else(|| format!("`{name}` is no kind of fault"))?;
+        let kind = FaultKind::of_name(name).ok_or_else(|| format!("`{name}` is no kind of fault"))?;
         let weight = weight.parse().map_err(|_| format!("`{weight}` is no weight"))?;
         faults.insert(kind, weight);
     }

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::faults::{Faults, Targets, USUAL_LATENCY};
 use crate::history::History;
-use crate::members::{self, Exits, MemberOptions};
+use crate::members::{self, Exits, MemberOptions, Terminator};
 use crate::observer::{self, Report as ObserverReport};
 use crate::options::Options;
 use crate::oracles;
@@ -15,7 +15,7 @@ use kvstore_storage::MemoryDisk;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-use support::sim::TraceSummary;
+use support::sim::{Skew, TraceSummary};
 use tokio::task::JoinSet;
 use turmoil::Sim;
 
@@ -95,13 +95,20 @@ pub fn run(options: Options) -> Report {
     let (findings, exits) = (ObserverReport::default(), Exits::default());
     let disks: BTreeMap<&'static str, MemoryDisk> =
         members.iter().map(|name| (*name, MemoryDisk::new())).collect();
+    let clocks: BTreeMap<&'static str, Skew> = members.iter().map(|name| (*name, Skew::default())).collect();
+    let terminators: BTreeMap<&'static str, Terminator> = members
+        .iter()
+        .map(|name| (*name, Terminator::default()))
+        .collect();
     for name in members {
-        let (boot, exits) = (seeds.boots(), exits.clone());
+        let terminator = terminators[name].clone();
+        let (boot, exits) = (seeds.boots(&clocks[name]), exits.clone());
         let member = MemberOptions {
             name,
             members,
             disk: disks[name].clone(),
             snapshot_entries: options.snapshot_entries,
+            terminator,
         };
         sim.host(*name, move || {
             let living = members::live(member.clone(), boot(), exits.clone());
@@ -130,6 +137,8 @@ pub fn run(options: Options) -> Report {
         victims: members.to_vec(),
         hosts: members.iter().copied().chain(CLIENT_HOSTS).collect(),
         disks,
+        clocks,
+        terminators,
         on_crash: None,
     };
     let mut faults = Faults::new(
@@ -269,7 +278,7 @@ fn step_to_the_end(
             if !faults.note_stop(sim, member, &why) {
                 return Err(Violation::crash(
                     "a member stops only when its disk fails",
-                    format!("{member} {why}"),
+                    format!("{member} {why:?}"),
                 ));
             }
         }

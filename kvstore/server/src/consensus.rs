@@ -29,6 +29,8 @@ use tonic::{Code, Status};
 
 /// How soon a request that finds no leader looks again: well below an election.
 const LEADER_RETRY: Duration = Duration::from_millis(10);
+/// A follower that lacks no more entries than this has them within some milliseconds.
+const CLOSE: u64 = 500;
 
 /// A member that has not answered its leader for so long is not connected.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -155,21 +157,22 @@ impl Consensus {
         })
     }
 
-    /// Gives leadership to `target` and waits until it has it. A target whose log is behind would refuse,
-    /// so that is waited for first.
+    /// Gives leadership to `target` and waits until it has it. Writes are refused from the moment the target is
+    /// told until it has the whole log, so that moment waits until it is [`CLOSE`]; not until it is level, which
+    /// under load it may never be.
     ///
     /// # Errors
     /// `Unavailable` when it doesn't lead within `patience`.
     pub async fn transfer_leader(&self, target: u64, patience: Duration) -> Result<(), Status> {
-        let level = || {
+        let is_close = || {
             self.with_metrics(|metrics| {
                 let replication = metrics.replication.as_ref()?;
                 let matching = replication.get(&target)?.as_ref()?.index;
-                Some(Some(matching) >= metrics.last_log_index)
+                Some(Some(matching + CLOSE) >= metrics.last_log_index)
             })
         };
         let transfer = async {
-            while self.view().is_leader && level() != Some(true) {
+            while self.view().is_leader && is_close() != Some(true) {
                 tokio::time::sleep(LEADER_RETRY).await;
             }
             let trigger = self.raft.trigger();

@@ -29,6 +29,7 @@ use crate::services::{
     LeaseService, LockService, MaintenanceService, RANGE_PATH, RangeMethod, Shared, WATCH_PATH, WatchMethod,
 };
 use crate::store::Store;
+use futures::future::BoxFuture;
 use kvstore_storage::{Engine, RaftLog, RocksEngine, StorageError};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
@@ -163,13 +164,14 @@ impl Member {
         self.ready.clone()
     }
 
-    /// Serves until `cancel`; then hands leadership over and stops in order.
+    /// Serves until `cancel`; then hands leadership over and stops in order. Boxed, so that the machine code of it
+    /// all is made in this crate, and not again in every program and test that runs one.
     ///
     /// # Errors
     /// When a listener can't be opened, or the member has to stop because its disk failed.
-    pub async fn run(self, cancel: CancellationToken) -> Result<(), MemberError> {
+    pub fn run(self, cancel: CancellationToken) -> BoxFuture<'static, Result<(), MemberError>> {
         let seed = self.env.random.u64();
-        Runtime::scope(seed, self.run_seeded(cancel)).await
+        Box::pin(Runtime::scope(seed, self.run_seeded(cancel)))
     }
 
     async fn run_seeded(self, cancel: CancellationToken) -> Result<(), MemberError> {

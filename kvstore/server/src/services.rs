@@ -4,6 +4,7 @@ mod auth;
 mod caller;
 mod cluster;
 mod contest;
+mod downgrade;
 mod election;
 mod encoded;
 mod integrity;
@@ -56,6 +57,13 @@ use tonic::{Request, Status};
 pub const ETCD_VERSION: &str = "3.6.5";
 /// The version of etcd's data that this store's is a match for.
 pub const STORAGE_VERSION: &str = "3.6.0";
+
+/// Minor version of the cluster, as etcd tells it (`3.6`): that of its members, which are all of one version.
+pub fn cluster_version() -> &'static str {
+    ETCD_VERSION
+        .rsplit_once('.')
+        .map_or(ETCD_VERSION, |(minor, _patch)| minor)
+}
 
 /// What every service needs.
 #[derive(Clone)]

@@ -85,6 +85,25 @@ pub fn bad_transferee() -> Status {
     Status::failed_precondition("etcdserver: bad leader transferee")
 }
 
+pub fn unknown_method() -> Status {
+    Status::unknown("etcdserver: unknown method")
+}
+
+pub fn bad_downgrade_format() -> Status {
+    Status::invalid_argument("etcdserver: wrong downgrade target version format")
+}
+
+pub fn bad_downgrade_target() -> Status {
+    Status::invalid_argument("etcdserver: invalid downgrade target version")
+}
+
+/// Ours: no etcd opens our folders.
+pub fn no_way_back() -> Status {
+    Status::failed_precondition(
+        "etcdserver: members can't be downgraded in place; save a snapshot and restore it with etcdutl of the older version",
+    )
+}
+
 pub fn too_large() -> Status {
     Status::invalid_argument("etcdserver: request is too large")
 }

@@ -86,7 +86,12 @@ impl MemoryDisk {
         self.lock().faults.extra_latency = extra;
     }
 
-    /// Takes back all of the above: the disk works again for the next boot. An engine that has seen a
+    /// Forgets everything, as a new disk in the place of this one.
+    pub fn wipe(&self) {
+        self.lock().wipe();
+    }
+
+    /// Takes back all of the above but a wipe: the disk works again for the next boot. An engine that has seen a
     /// failure stays closed; what was damaged stays damaged.
     pub fn heal(&self) {
         self.lock().faults = platter::Faults::default();

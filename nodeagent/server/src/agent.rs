@@ -12,6 +12,7 @@ use crate::pod::{self, PodManager};
 use crate::runtime::{CriRuntime, Runtime};
 use crate::service_proxy::{Nft, RulesetSink, ServiceProxy, ServiceProxyConfig};
 use anyhow::Context as _;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
@@ -69,11 +70,16 @@ impl NodeAgent {
         self
     }
 
-    /// Joins the cluster and runs its pods until cancelled; pods keep running after.
+    /// Joins the cluster and runs its pods until cancelled; pods keep running after. Boxed, so that the machine code
+    /// of it all is made in this crate, and not again in every program and test that runs one.
     ///
     /// # Errors
     /// When the node has no way to prove who it is, or its endpoints cannot be served.
-    pub async fn run(self, cancel: CancellationToken) -> anyhow::Result<()> {
+    pub fn run(self, cancel: CancellationToken) -> BoxFuture<'static, anyhow::Result<()>> {
+        Box::pin(self.live(cancel))
+    }
+
+    async fn live(self, cancel: CancellationToken) -> anyhow::Result<()> {
         tokio::select! {
             biased;
             () = cancel.cancelled() => Ok(()),
@@ -274,12 +280,16 @@ async fn forever(task: impl Future<Output = ()>) -> anyhow::Result<()> {
 /// process was started in.
 ///
 /// # Errors
-/// When containerd cannot be started, or as [`NodeAgent::run`].
-pub async fn run_on_linux(
+/// When containerd cannot be started, or as [`NodeAgent::run`], boxed as that.
+pub fn run_on_linux(
     config: NodeAgentConfig,
     env: Env,
     cancel: CancellationToken,
-) -> anyhow::Result<()> {
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(live_on_linux(config, env, cancel))
+}
+
+async fn live_on_linux(config: NodeAgentConfig, env: Env, cancel: CancellationToken) -> anyhow::Result<()> {
     let containerd = Containerd::new(&config).context("configuring containerd")?;
     let runtime = Arc::new(CriRuntime::new(containerd.socket()));
     let host = Arc::new(LinuxHost::new(&config, &env));

@@ -14,7 +14,7 @@ mod clock;
 mod network;
 mod trace;
 
-pub use clock::SimClock;
+pub use clock::{SimClock, Skew};
 pub use network::SimNetwork;
 pub use trace::{Trace, TraceSummary};
 
@@ -27,7 +27,7 @@ pub fn sim_env(seed: u64, trace: &Trace) -> Env {
     Env {
         net: Arc::new(SimNetwork::new(trace.clone())),
         random: Random::seeded(seed),
-        clock: Arc::new(SimClock),
+        clock: Arc::new(SimClock::default()),
         sabotage: Sabotage::NONE,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::leading::Leading;
 use crate::watches::Watches;
+use futures::future::BoxFuture;
 use kubeclient::{EventRecorder, LeaderElection, LeaderElectionConfig};
 use support::Env;
 use tokio_util::sync::CancellationToken;
@@ -37,8 +38,13 @@ impl Scheduler {
         Self { config, env }
     }
 
-    /// Stands by and schedules whenever it leads, until cancelled; then releases the lease.
-    pub async fn run(self, cancel: CancellationToken) {
+    /// Stands by and schedules whenever it leads, until cancelled; then releases the lease. Boxed, so that the machine
+    /// code of it all is made in this crate, and not again in every program and test that runs one.
+    pub fn run(self, cancel: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(self.stand_by(cancel))
+    }
+
+    async fn stand_by(self, cancel: CancellationToken) {
         let Self { config, env } = self;
         let watches = Watches::start(&config.client, &env);
         let events = EventRecorder::new(config.client.clone(), &env, &config.scheduler_name, None);

@@ -2,7 +2,7 @@
 
 use super::{plain, respond};
 use crate::metrics::Snapshot;
-use crate::services::{ETCD_VERSION, STORAGE_VERSION, Shared};
+use crate::services::{self, ETCD_VERSION, STORAGE_VERSION, Shared};
 use http::{Response, StatusCode};
 use kvstore_core::{Meta, ReadError, alarms, range};
 use proto::etcdserverpb::RangeRequest;
@@ -11,8 +11,7 @@ use tonic::body::Body;
 
 /// The cluster's version, which its first leader writes; `None` before.
 fn cluster_version(shared: &Shared) -> Option<String> {
-    let (minor, _) = ETCD_VERSION.rsplit_once('.')?;
-    (shared.store.applied.get() > 0).then(|| format!("{minor}.0"))
+    (shared.store.applied.get() > 0).then(|| format!("{}.0", services::cluster_version()))
 }
 
 pub fn version(shared: &Shared) -> Response<Body> {

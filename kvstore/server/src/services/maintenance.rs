@@ -1,15 +1,15 @@
 //! Maintenance: status, hashes, alarms, snapshots, leader transfer.
 
 use super::reply::expect_response;
-use super::{ETCD_VERSION, STORAGE_VERSION, Shared};
+use super::{ETCD_VERSION, STORAGE_VERSION, Shared, downgrade};
 use crate::aside;
 use crate::status;
 use kvstore_core::{Command, Meta, ReadError, alarms, hash_kv, state_hash};
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{
-    AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeRequest, DowngradeResponse,
-    HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest, MoveLeaderResponse,
-    SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse, maintenance_server,
+    AlarmRequest, AlarmResponse, DefragmentRequest, DefragmentResponse, DowngradeInfo, DowngradeRequest,
+    DowngradeResponse, HashKvRequest, HashKvResponse, HashRequest, HashResponse, MoveLeaderRequest,
+    MoveLeaderResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse, maintenance_server,
 };
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -91,7 +91,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
             is_learner: self.shared.consensus.is_learner(self.shared.consensus.id),
             storage_version: STORAGE_VERSION.to_owned(),
             db_size_quota: bytes(self.shared.quota.limit()),
-            downgrade_info: None,
+            downgrade_info: Some(DowngradeInfo::default()),
         }))
     }
 
@@ -188,6 +188,7 @@ impl maintenance_server::Maintenance for MaintenanceService {
         request: Request<DowngradeRequest>,
     ) -> Result<Response<DowngradeResponse>, Status> {
         self.shared.access.require_admin(&request).await?;
-        Err(Status::unimplemented("etcdserver: downgrade is not supported"))
+        let answer = downgrade::answer(&self.shared, request.get_ref()).await?;
+        Ok(Response::new(answer))
     }
 }

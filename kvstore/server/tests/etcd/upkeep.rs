@@ -4,18 +4,20 @@ use super::harness::{Node, PATIENCE, channel, kv, put, put_soon};
 use kvstore_server::{AutoCompaction, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::alarm_request::AlarmAction;
+use proto::etcdserverpb::downgrade_request::DowngradeAction;
 use proto::etcdserverpb::lease_client::LeaseClient;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
 use proto::etcdserverpb::request_op::Request;
 use proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmType, CompactionRequest, DefragmentRequest, DeleteRangeRequest,
-    HashKvRequest, HashRequest, LeaseGrantRequest, PutRequest, RequestOp, StatusRequest, StatusResponse,
-    TxnRequest,
+    DowngradeRequest, HashKvRequest, HashRequest, LeaseGrantRequest, PutRequest, RequestOp, StatusRequest,
+    StatusResponse, TxnRequest,
 };
 use std::time::{Duration, Instant};
 use support::Env;
 use test_ports::free_address;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::transport::Channel;
 
 const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
@@ -259,4 +261,54 @@ async fn a_disk_that_can_not_be_read_ends_the_member() {
     let ended = tokio::time::timeout(PATIENCE, running).await;
     let error = ended.expect("it ends").unwrap().expect_err("with an error");
     assert!(error.to_string().contains("failure of a read"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_downgrade_is_judged_as_etcd_does_and_never_begun() {
+    let node = Node::start(&config(&MemoryDisk::new()));
+    put_soon(&node.address, "key", "").await;
+    let ask = |action: i32, version: &str| {
+        let request = DowngradeRequest {
+            action,
+            version: version.to_owned(),
+        };
+        async {
+            let answer = maintenance(&node.address).downgrade(request).await;
+            answer
+                .map(|answer| answer.into_inner().version)
+                .map_err(|status| (status.code(), status.message().to_owned()))
+        }
+    };
+    let validate = DowngradeAction::Validate as i32;
+    assert_eq!(ask(validate, "3.5").await, Ok("3.6".to_owned()));
+    assert_eq!(ask(validate, "3.5.24").await, Ok("3.6".to_owned()));
+    let wrong = |text: &str| Err((Code::InvalidArgument, format!("etcdserver: {text}")));
+    for version in ["3.4", "3.6", "4.5"] {
+        assert_eq!(
+            ask(validate, version).await,
+            wrong("invalid downgrade target version")
+        );
+    }
+    assert_eq!(
+        ask(validate, "old").await,
+        wrong("wrong downgrade target version format")
+    );
+    let enable = DowngradeAction::Enable as i32;
+    assert_eq!(
+        ask(enable, "3.7").await,
+        wrong("invalid downgrade target version")
+    );
+    let (code, why) = ask(enable, "3.5").await.unwrap_err();
+    assert_eq!(code, Code::FailedPrecondition);
+    assert!(why.contains("snapshot"), "{why}");
+    assert_eq!(
+        ask(DowngradeAction::Cancel as i32, "").await,
+        Ok("3.6".to_owned())
+    );
+    assert_eq!(
+        ask(7, "3.5").await,
+        Err((Code::Unknown, "etcdserver: unknown method".to_owned()))
+    );
+    let info = status(&node.address).await.downgrade_info.unwrap();
+    assert!(!info.enabled);
 }

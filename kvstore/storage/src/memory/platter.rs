@@ -61,6 +61,13 @@ impl Platter {
         self.bytes = self.current.iter().map(bytes_of).sum();
     }
 
+    /// Engines of before stay closed.
+    pub fn wipe(&mut self) {
+        self.durable = Spaces::default();
+        self.lose_unsynced();
+        self.boot += 1;
+    }
+
     /// Makes the first `writes` of the pending ones durable.
     pub fn persist(&mut self, writes: usize) {
         let kept = writes.min(self.pending.len());
