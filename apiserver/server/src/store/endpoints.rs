@@ -24,9 +24,9 @@ use tonic::{Response, Status};
 /// One attempt at one member; an election takes about a second.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A member that owes an answer for so long is asked whether it is there.
-const SUSPICION: Duration = Duration::from_millis(700);
+const SUSPICION: Duration = Duration::from_secs(1);
 /// It tells that without asking others, however much it has to do.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(700);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 /// How long a member with a leader is looked for, and how often each is asked: about an election.
 const CHOICE: Duration = Duration::from_secs(1);
 const CHOICE_PAUSE: Duration = Duration::from_millis(50);
