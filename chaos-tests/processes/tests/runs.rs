@@ -31,7 +31,7 @@ fn a_store_of_one_without_faults_is_never_away() {
 #[test]
 fn three_stacked_control_planes_keep_their_promises() {
     let (kept, text) = run(concat!(
-        "--topology ha-stacked-3 --seed 1 --seconds 12 --fault-pace-ms 3000 --faults kill,restart,pause,unplug",
+        "--topology ha-stacked-3 --seed 1 --seconds 8 --fault-pace-ms 2000 --faults kill,restart,pause,unplug",
         " --nodes 1 --workload deployments=1,stateful-sets=0,counters=2"
     ));
     assert!(kept && text.contains("KEPT"), "{text}");
