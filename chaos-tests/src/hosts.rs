@@ -126,7 +126,7 @@ async fn api_server(hardware: &Hardware, env: Env, asked: CancellationToken) -> 
         serving: None,
         client_ca_pem: String::new(),
         store: StoreConfig {
-            endpoints: hardware.directory.store_addresses(),
+            endpoints: hardware.directory.store_addresses(name),
             tls: None,
             encryption_key: None,
         },

@@ -1,5 +1,6 @@
 //! Who is who in a simulated cluster.
 
+use crate::observer::Entrances;
 use crate::topology::{Machine, Role, with_role};
 use apiserver_server::StaticUser;
 use kubeclient::{ClientConfig, Credentials};
@@ -63,12 +64,23 @@ impl Directory {
         client(&[api], ADMIN.to_owned())
     }
 
+    pub(crate) fn entrances(&self) -> Entrances {
+        let apis = self.apis.iter().map(|api| (*api, self.admin_at(api)));
+        Entrances {
+            stores: self.stores.clone(),
+            apis: apis.collect(),
+        }
+    }
+
     pub(crate) fn api_addresses(&self) -> Vec<String> {
         self.apis.iter().map(|api| format!("{api}:6443")).collect()
     }
 
-    pub(crate) fn store_addresses(&self) -> Vec<String> {
-        self.stores.iter().map(|store| format!("{store}:2379")).collect()
+    /// For the API server on `machine`, which asks the member of its own process first, where there is one.
+    pub(crate) fn store_addresses(&self, machine: &str) -> Vec<String> {
+        let mut stores = self.stores.clone();
+        stores.sort_by_key(|store| *store != machine);
+        stores.iter().map(|store| format!("{store}:2379")).collect()
     }
 }
 

@@ -8,7 +8,10 @@ mod capacity;
 mod counting;
 mod identity;
 mod rollout;
+mod running;
 mod watches;
+
+pub use running::once_each;
 
 use crate::users::Session;
 use chaos_store::Violation;
@@ -19,25 +22,26 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One object at one revision.
-pub(crate) struct Change {
-    pub(crate) revision: i64,
-    pub(crate) at: Duration,
+pub struct Change {
+    pub revision: i64,
+    /// When the first recorder heard of it.
+    pub at: Duration,
     /// The store's key, `/registry/pods/default/a`.
-    pub(crate) key: String,
+    pub key: String,
     /// `None`: it was not there before.
-    pub(crate) before: Option<Value>,
+    pub before: Option<Value>,
     /// `None`: it was deleted.
-    pub(crate) after: Option<Value>,
+    pub after: Option<Value>,
 }
 
 impl Change {
-    pub(crate) fn is_of(&self, folder: &str) -> bool {
+    pub fn is_of(&self, folder: &str) -> bool {
         self.key.starts_with(folder)
     }
 }
 
 /// Every change of every object, in order.
-pub(crate) fn changes(chronicle: &Chronicle) -> Vec<Change> {
+pub fn changes(chronicle: &Chronicle) -> Vec<Change> {
     let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
     let mut changes = Vec::new();
     for (revision, page) in &chronicle.pages {
@@ -59,11 +63,7 @@ pub(crate) fn changes(chronicle: &Chronicle) -> Vec<Change> {
 
 /// # Errors
 /// The first promise that was broken.
-pub(crate) fn check(
-    chronicle: &Chronicle,
-    sessions: &[Session],
-    nodes_were_hit: bool,
-) -> Result<(), Violation> {
+pub fn check(chronicle: &Chronicle, sessions: &[Session], nodes_were_hit: bool) -> Result<(), Violation> {
     let changes = changes(chronicle);
     identity::check(&changes)?;
     binding::check(&changes)?;
@@ -91,6 +91,6 @@ impl Objects {
 }
 
 /// The text at a path, empty when there is none.
-pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
 }

@@ -2,6 +2,9 @@
 //! in every topology. The store alone has cheaper worlds of its own in `chaos-store`, whose faults, recorders and
 //! runner serve here too.
 //!
+//! Users, observer and invariants know nothing of the simulation: `chaos-processes` puts them before clusters of real
+//! processes.
+//!
 //! One seed decides everything; a world runs in a process of its own, because tokio's task ids, which decide the
 //! order of drops at a crash, are one for all worlds of a process.
 //!
@@ -10,13 +13,13 @@
 
 mod hosts;
 mod identities;
-mod invariants;
-mod observer;
+pub mod invariants;
+pub mod observer;
 mod options;
 mod topology;
-mod users;
+pub mod users;
 mod world;
 
 pub use options::{Options, Workload};
-pub use topology::{Machine, Role, Topology};
+pub use topology::{Machine, Role, Topology, with_role};
 pub use world::{Report, run};

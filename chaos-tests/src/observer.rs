@@ -1,7 +1,6 @@
 //! Who looks at a cluster from outside: records what the store holds, revision by revision, and asks at the end
 //! whether everything came to what its users want.
 
-use crate::identities::Directory;
 use crate::users::{Wanted, Wishlist};
 use anyhow::{Context as _, ensure};
 use chaos_store::Violation;
@@ -13,8 +12,8 @@ use chaos_store::workload::recorder;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::api::{Api, ListParams};
+use kubeclient::ClientConfig;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 use support::Env;
 use tokio::time::{Instant, sleep, timeout};
@@ -25,22 +24,31 @@ const CALL: Duration = Duration::from_secs(5);
 /// this length can lead to.
 const BOUND: Duration = Duration::from_secs(150);
 
+/// Where a cluster can be asked.
+#[derive(Debug, Clone)]
+pub struct Entrances {
+    /// The members of the store, as `Env::net` knows them.
+    pub stores: Vec<&'static str>,
+    /// Every API server, with what makes an administrator who asks only this one.
+    pub apis: Vec<(&'static str, ClientConfig)>,
+}
+
 /// What the observer needs.
 #[derive(Clone)]
-pub(crate) struct Observer {
-    pub(crate) env: Env,
-    pub(crate) directory: Arc<Directory>,
-    pub(crate) nodes: Vec<&'static str>,
-    pub(crate) history: History,
-    pub(crate) board: Board,
-    pub(crate) report: Report,
-    pub(crate) wishes: Wishlist,
+pub struct Observer {
+    pub env: Env,
+    pub entrances: Entrances,
+    pub nodes: Vec<&'static str>,
+    pub history: History,
+    pub board: Board,
+    pub report: Report,
+    pub wishes: Wishlist,
 }
 
 impl Observer {
     /// Observes until all conditions are met, or one is not.
-    pub(crate) async fn observe(self) {
-        let members: &'static [&'static str] = self.directory.stores.clone().leak();
+    pub async fn observe(self) {
+        let members: &'static [&'static str] = self.entrances.stores.clone().leak();
         for member in members {
             let name = format!("recorder-of-{member}");
             let client = Client::new(name, self.env.clone(), &[*member], self.history.clone());
@@ -70,12 +78,12 @@ impl Observer {
             sleep(LOOK).await;
         }
         let since = now();
-        for api in self.directory.apis.clone() {
+        for (api, config) in &self.entrances.apis {
             let condition = format!("{api} shows what every user wants");
-            self.eventually(&condition, async || self.wishes_at(api).await)
+            self.eventually(&condition, async || self.wishes_at(config).await)
                 .await?;
             let condition = format!("{api} shows nothing that should be gone, and no pod that is not well");
-            self.eventually(&condition, async || self.no_leftovers_at(api).await)
+            self.eventually(&condition, async || self.no_leftovers_at(config).await)
                 .await?;
         }
         self.report
@@ -88,14 +96,14 @@ impl Observer {
         self.eventually(
             "a watcher on every member of the store is told of everything",
             async || {
-                let maps: Api<ConfigMap> = Api::all(self.client(self.directory.apis[0])?);
+                let maps: Api<ConfigMap> = Api::all(self.first_client()?);
                 let listed = maps.list(&ListParams::default()).await?;
                 let version = listed
                     .metadata
                     .resource_version
                     .context("a list without version")?;
                 let last: i64 = version.parse()?;
-                for member in &self.directory.stores {
+                for member in &self.entrances.stores {
                     let reached = self.board.recorded_of(member);
                     ensure!(
                         reached >= last,
@@ -130,12 +138,21 @@ impl Observer {
         }
     }
 
-    fn client(&self, api: &str) -> anyhow::Result<kube::Client> {
-        Ok(kubeclient::client(&self.env, &self.directory.admin_at(api))?)
+    fn client(&self, api: &ClientConfig) -> anyhow::Result<kube::Client> {
+        Ok(kubeclient::client(&self.env, api)?)
+    }
+
+    fn first_client(&self) -> anyhow::Result<kube::Client> {
+        let (_, config) = self
+            .entrances
+            .apis
+            .first()
+            .context("a cluster has an API server")?;
+        self.client(config)
     }
 
     async fn nodes_ready(&self) -> anyhow::Result<()> {
-        let nodes: Api<Node> = Api::all(self.client(self.directory.apis[0])?);
+        let nodes: Api<Node> = Api::all(self.first_client()?);
         let nodes = nodes.list(&ListParams::default()).await?.items;
         for name in &self.nodes {
             let node = nodes
@@ -152,7 +169,7 @@ impl Observer {
         Ok(())
     }
 
-    async fn wishes_at(&self, api: &str) -> anyhow::Result<()> {
+    async fn wishes_at(&self, api: &ClientConfig) -> anyhow::Result<()> {
         let deployments: Api<Deployment> = Api::default_namespaced(self.client(api)?);
         let sets: Api<StatefulSet> = Api::default_namespaced(self.client(api)?);
         for ((kind, name), wanted) in self.wishes.all() {
@@ -181,7 +198,7 @@ impl Observer {
 
     /// Exactly the pods that are wanted, each running on a node, no two with one address; no ReplicaSet
     /// without its Deployment.
-    async fn no_leftovers_at(&self, api: &str) -> anyhow::Result<()> {
+    async fn no_leftovers_at(&self, api: &ClientConfig) -> anyhow::Result<()> {
         let pods: Api<Pod> = Api::default_namespaced(self.client(api)?);
         let sets: Api<ReplicaSet> = Api::default_namespaced(self.client(api)?);
         let mut wanted: BTreeMap<String, i32> = BTreeMap::new();

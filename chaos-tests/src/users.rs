@@ -6,11 +6,13 @@ mod deployments;
 mod stateful;
 mod watcher;
 
-pub(crate) use applier::{APPLIED, apply};
-pub(crate) use counter::{COUNTER, count};
-pub(crate) use deployments::deploy;
-pub(crate) use stateful::keep_ordinals;
-pub(crate) use watcher::{Session, Sessions, watch_everything};
+pub(crate) use applier::APPLIED;
+pub use applier::apply;
+pub(crate) use counter::COUNTER;
+pub use counter::count;
+pub use deployments::deploy;
+pub use stateful::keep_ordinals;
+pub use watcher::{Session, Sessions, watch_everything};
 
 use anyhow::Context as _;
 use chaos_store::stage::{Board, Stage};
@@ -39,7 +41,7 @@ pub(crate) type Wishes = BTreeMap<(&'static str, String), Option<Wanted>>;
 
 /// The blackboard of all users.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Wishlist(Arc<Mutex<Wishes>>);
+pub struct Wishlist(Arc<Mutex<Wishes>>);
 
 impl Wishlist {
     pub(crate) fn set(&self, kind: &'static str, name: &str, wanted: Option<Wanted>) {
@@ -53,18 +55,18 @@ impl Wishlist {
 }
 
 /// Who a user is, before it enters the world.
-pub(crate) struct Identity {
-    pub(crate) name: String,
-    pub(crate) env: Env,
-    pub(crate) config: ClientConfig,
-    pub(crate) random: Random,
-    pub(crate) board: Board,
-    pub(crate) wishes: Wishlist,
+pub struct Identity {
+    pub name: String,
+    pub env: Env,
+    pub config: ClientConfig,
+    pub random: Random,
+    pub board: Board,
+    pub wishes: Wishlist,
 }
 
 impl Identity {
-    /// Clients can be made only inside the simulation.
-    pub(crate) fn enter(self) -> User {
+    /// Clients can be made only inside the world, simulated or not.
+    pub fn enter(self) -> User {
         User {
             name: self.name,
             client: kubeclient::client(&self.env, &self.config).expect("a client of named servers"),
@@ -76,7 +78,7 @@ impl Identity {
 }
 
 /// A user at work.
-pub(crate) struct User {
+pub struct User {
     pub(crate) name: String,
     pub(crate) client: kube::Client,
     pub(crate) random: Random,

@@ -104,7 +104,7 @@ pub fn run(options: Options) -> Report {
     });
     let observer = Observer {
         env: seeds.env(),
-        directory: Arc::clone(&directory),
+        entrances: directory.entrances(),
         nodes: with_role(&machines, Role::Agent),
         history: history.clone(),
         board: board.clone(),
@@ -329,7 +329,10 @@ fn step_to_the_end(
         }
         steps += 1;
         if steps.is_multiple_of(COMPARE_EVERY) {
-            once_each(hardware, sim.elapsed())?;
+            let running = hardware
+                .iter()
+                .map(|(name, hardware)| (*name, hardware.node.runtime.running()));
+            invariants::once_each(running, sim.elapsed())?;
         }
         let now = sim.elapsed();
         if up_at.is_none() && board.is_up() {
@@ -356,33 +359,4 @@ fn step_to_the_end(
             _ => {}
         }
     }
-}
-
-/// At most one pod of a name runs, wherever: a StatefulSet's ordinal most of all.
-///
-/// Source: promise 3 of `ARCHITECTURE.md`, section 9; `docs/tasks/run-application/force-delete-stateful-set-pod`
-/// of Kubernetes, "at most one semantics".
-fn once_each(hardware: &BTreeMap<&'static str, Hardware>, now: Duration) -> Result<(), Violation> {
-    let mut running: BTreeMap<(String, String), &str> = BTreeMap::new();
-    for (node, hardware) in hardware {
-        let mut here: Vec<(String, String)> = hardware
-            .node
-            .runtime
-            .running()
-            .into_iter()
-            .map(|(namespace, name, _)| (namespace, name))
-            .collect();
-        here.dedup();
-        for pod in here {
-            if let Some(other) = running.insert(pod.clone(), node)
-                && other != *node
-            {
-                return Err(Violation::safety(
-                    "at most one pod of a name runs",
-                    format!("{}/{} runs on {other} and on {node} at {now:?}", pod.0, pod.1),
-                ));
-            }
-        }
-    }
-    Ok(())
 }

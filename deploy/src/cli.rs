@@ -56,6 +56,8 @@ pub enum Command {
     Controllers(Controllers),
     /// Run a node agent
     Agent(Agent),
+    /// Give several API servers one address, for kubectl and others that know only one
+    Balancer(Balancer),
 }
 
 /// Which local cluster.
@@ -350,6 +352,19 @@ pub struct Agent {
     pub node_status_update_frequency: Duration,
     #[command(flatten)]
     pub network: ClusterNetwork,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Balancer {
+    /// `host:port` to listen on
+    #[arg(long, default_value = "127.0.0.1:6443")]
+    pub listen: String,
+    /// `host:port` of every API server; repeat it
+    #[arg(long = "server", required = true)]
+    pub servers: Vec<String>,
+    /// Certificate of the cluster's authority
+    #[arg(long, value_name = "FILE")]
+    pub ca: PathBuf,
 }
 
 /// A duration as upstream's flags have it: `12s`, `1m30s`.

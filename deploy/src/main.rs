@@ -4,6 +4,7 @@
 //! roles in the background, each node in a network namespace of its own.
 
 mod api;
+mod balancer;
 mod cli;
 mod cluster;
 mod command;
@@ -92,6 +93,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Scheduler(options) => roles::run(|cancel| roles::scheduler(options, cancel)),
         Command::Controllers(options) => roles::run(|cancel| roles::controllers(options, cancel)),
         Command::Agent(options) => roles::run(|cancel| roles::agent(options, cancel)),
+        Command::Balancer(options) => roles::run(|cancel| balancer::run(options, cancel)),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

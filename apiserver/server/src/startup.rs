@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use support::Backoff;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,13 +29,27 @@ const ROUND: Duration = Duration::from_secs(10);
 const OBJECTS_EVERY: Duration = Duration::from_secs(60);
 const REPAIR_EVERY: Duration = Duration::from_secs(180);
 const RETRY: Duration = Duration::from_millis(300);
+const RETRY_MAX: Duration = Duration::from_secs(3);
+/// Longer than a call to the store lasts: what is reserved for so long without a Service isn't under way.
+const REPAIR_AT_START: Duration = Duration::from_secs(20);
 
 /// Runs until cancelled.
 pub(crate) async fn run(state: Arc<State>, health: Arc<Health>, cancel: CancellationToken) {
     let work = async {
+        let mut backoff = Backoff::new(RETRY, RETRY_MAX, state.env.random.fork());
+        let (mut suspects, mut repair_at) = (BTreeMap::new(), Instant::now());
         while let Err(error) = objects(&state).await {
             tracing::warn!(%error, "start-up objects, trying again");
-            tokio::time::sleep(RETRY).await;
+            // The address of `default/kubernetes` may be reserved by a replica that died before it wrote the Service:
+            // nobody would ever be ready.
+            if Instant::now() >= repair_at {
+                repair_at = Instant::now() + REPAIR_AT_START;
+                log(
+                    "repair of Service reservations",
+                    repair(&state, &mut suspects).await,
+                );
+            }
+            tokio::time::sleep(backoff.delay()).await;
         }
         health.started.store(true, Ordering::Relaxed);
         let (mut objects_at, mut repair_at) = (Instant::now() + OBJECTS_EVERY, Instant::now() + REPAIR_EVERY);

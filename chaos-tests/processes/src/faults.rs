@@ -1,11 +1,11 @@
-//! What is done to the members, and taken back.
+//! What is done to the places of a world, and taken back.
 
-use crate::members::Members;
 use crate::places::Places;
+use crate::processes::{Ended, Processes};
+use chaos_store::Violation;
 use chaos_store::history::now;
-use chaos_store::stage::Board;
-use chaos_store::{MEMBER_NAMES, Violation};
 use rustix::process::Signal;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 use support::Random;
@@ -19,11 +19,13 @@ pub enum Kind {
     KillAll,
     /// Asked to stop, and started again when it has.
     Restart,
+    /// All are restarted, one after the other, each when the one before is up again.
+    Roll,
     /// SIGSTOP and SIGCONT.
     Pause,
     /// Unplugged from everybody.
     Unplug,
-    /// It hears nothing of one other member, which still hears it.
+    /// It hears nothing of one other place, which still hears it.
     Deafen,
     /// No room on its disk.
     FullDisk,
@@ -33,16 +35,30 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Kill,
         Self::KillAll,
         Self::Restart,
+        Self::Roll,
         Self::Pause,
         Self::Unplug,
         Self::Deafen,
         Self::FullDisk,
         Self::Wipe,
     ];
+
+    /// # Errors
+    /// When a name is none; `none` stands for no kind at all.
+    pub fn parse_list(text: &str) -> anyhow::Result<Vec<Self>> {
+        let names = text.split(',').filter(|name| !name.is_empty() && *name != "none");
+        names
+            .map(|name| {
+                let mut all = Self::ALL.into_iter();
+                let found = all.find(|kind| kind.to_string() == name);
+                found.ok_or_else(|| anyhow::anyhow!("`{name}` is no kind of fault"))
+            })
+            .collect()
+    }
 }
 
 impl fmt::Display for Kind {
@@ -51,6 +67,7 @@ impl fmt::Display for Kind {
             Self::Kill => "kill",
             Self::KillAll => "kill-all",
             Self::Restart => "restart",
+            Self::Roll => "roll",
             Self::Pause => "pause",
             Self::Unplug => "unplug",
             Self::Deafen => "deafen",
@@ -60,6 +77,27 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What one place does for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Duty {
+    LeadStore,
+    Schedule,
+    Control,
+}
+
+impl fmt::Display for Duty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LeadStore => "leads the store",
+            Self::Schedule => "schedules",
+            Self::Control => "controls",
+        })
+    }
+}
+
+/// Who does what, as far as is known.
+pub type Acting = BTreeMap<Duty, usize>;
+
 /// A fault that happened.
 #[derive(Debug, Clone)]
 pub struct Struck {
@@ -67,30 +105,64 @@ pub struct Struck {
     /// When it was taken back; `None`: it was not.
     pub until: Option<Duration>,
     pub kind: Kind,
-    pub member: usize,
-    /// The victim led, as far as was known.
-    pub leader: bool,
+    pub place: usize,
+    pub name: &'static str,
+    /// What the victim did for all then.
+    pub duties: Vec<Duty>,
     /// Nothing else was wrong then.
     pub alone: bool,
 }
 
 impl fmt::Display for Struck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let leads = if self.leader { ", which leads" } else { "" };
-        write!(
-            f,
-            "{:.3?} {} of {}{leads}",
-            self.at, self.kind, MEMBER_NAMES[self.member]
-        )
+        write!(f, "{:.3?} {} of {}", self.at, self.kind, self.name)?;
+        if let Some(until) = self.until {
+            write!(f, " for {:.1?}", until.saturating_sub(self.at))?;
+        }
+        for (number, duty) in self.duties.iter().enumerate() {
+            write!(f, "{}{duty}", if number == 0 { ", which " } else { " and " })?;
+        }
+        Ok(())
     }
 }
 
 impl Struck {
-    /// Whether `member` was not as it should be at that moment.
-    pub fn ails(&self, member: usize, at: Duration) -> bool {
-        let concerns = self.member == member || matches!(self.kind, Kind::KillAll | Kind::Deafen);
+    /// Whether `place` was not as it should be at that moment.
+    pub fn ails(&self, place: usize, at: Duration) -> bool {
+        let concerns = self.place == place || matches!(self.kind, Kind::KillAll | Kind::Deafen);
         concerns && self.at <= at && self.until.is_none_or(|until| at < until)
     }
+}
+
+/// Whether enough is well, given which places ail.
+pub type Well<'a> = dyn Fn(&dyn Fn(usize) -> bool) -> bool + 'a;
+
+/// The parts of a stretch of time at whose every moment enough is well.
+pub fn well_stretches(
+    struck: &[Struck],
+    (from, to): (Duration, Duration),
+    well: &Well<'_>,
+) -> Vec<(Duration, Duration)> {
+    let mut turns: Vec<Duration> = struck
+        .iter()
+        .flat_map(|fault| [Some(fault.at), fault.until])
+        .flatten()
+        .collect();
+    turns.extend([from, to]);
+    turns.retain(|turn| (from..=to).contains(turn));
+    turns.sort_unstable();
+    let mut parts: Vec<(Duration, Duration)> = Vec::new();
+    for pair in turns.windows(2) {
+        let ails = |place: usize| struck.iter().any(|fault| fault.ails(place, pair[0]));
+        if !well(&ails) {
+            continue;
+        }
+        match parts.last_mut() {
+            Some(last) if last.1 == pair[0] => last.1 = pair[1],
+            _ => parts.push((pair[0], pair[1])),
+        }
+    }
+    parts
 }
 
 /// What is to be taken back, and when.
@@ -98,7 +170,7 @@ struct Ailment {
     /// Which of the faults that struck.
     fault: usize,
     kind: Kind,
-    member: usize,
+    place: usize,
     until: Duration,
 }
 
@@ -107,9 +179,12 @@ pub struct Faults {
     random: Random,
     kinds: Vec<Kind>,
     pace: Duration,
-    members: usize,
+    /// The places that hold a member of the store.
+    stores: Vec<usize>,
     next: Duration,
     ailments: Vec<Ailment>,
+    /// The places whose turn in a rolling restart is still to come.
+    rolling: VecDeque<usize>,
     /// Since when all is well.
     well_since: Duration,
     struck: Vec<Struck>,
@@ -117,18 +192,22 @@ pub struct Faults {
 
 /// The shortest and the longest fault, in milliseconds.
 const LASTS: std::ops::Range<u64> = 200..4_000;
-/// After the last ailment has gone so long, the members count as well.
+/// After the last ailment has gone so long, all places count as well.
 const CONVALESCENCE: Duration = Duration::from_secs(2);
+/// What has been asked to stop for so long is killed: systemd's `TimeoutStopSec` is 90 s, a control plane gives its four
+/// roles 4 s each.
+const STOPS: Duration = Duration::from_secs(20);
 
 impl Faults {
-    pub fn new(random: Random, kinds: Vec<Kind>, pace: Duration, members: usize) -> Self {
+    pub fn new(random: Random, kinds: Vec<Kind>, pace: Duration, stores: Vec<usize>) -> Self {
         Self {
             random,
             kinds,
             pace,
-            members,
+            stores,
             next: now() + pace,
             ailments: Vec::new(),
+            rolling: VecDeque::new(),
             well_since: now(),
             struck: Vec::new(),
         }
@@ -142,11 +221,16 @@ impl Faults {
     ///
     /// # Errors
     /// When the system doesn't do as it is told.
-    pub fn step(&mut self, members: &mut Members<'_>, places: &Places, board: &Board) -> anyhow::Result<()> {
+    pub fn step(
+        &mut self,
+        processes: &mut Processes<'_>,
+        places: &Places,
+        acting: &Acting,
+    ) -> anyhow::Result<()> {
         let now = now();
         let due = |ailment: &Ailment| ailment.until <= now;
         for ailment in self.ailments.iter().filter(|ailment| due(ailment)) {
-            relieve(ailment, members, places)?;
+            relieve(ailment, processes, places)?;
             self.struck[ailment.fault].until = Some(now);
         }
         let before = self.ailments.len();
@@ -154,111 +238,157 @@ impl Faults {
         if before > 0 && self.ailments.is_empty() {
             self.well_since = now;
         }
-        if now >= self.next && !self.kinds.is_empty() {
-            self.strike(members, places, board)?;
+        if let Some(place) = self.rolling.front().copied() {
+            if self.is_quiet(now) {
+                self.rolling.pop_front();
+                self.begin(Kind::Roll, place, (processes, places), acting)?;
+                self.next = now + self.pace;
+            }
+        } else if now >= self.next && !self.kinds.is_empty() {
+            self.strike(processes, places, acting)?;
             let pace = u64::try_from(self.pace.as_millis()).unwrap_or(u64::MAX);
             self.next = now + Duration::from_millis(self.random.below(1..pace.max(2) * 2));
         }
         Ok(())
     }
 
-    fn strike(&mut self, members: &mut Members<'_>, places: &Places, board: &Board) -> anyhow::Result<()> {
-        let pick = |size: usize| usize::try_from(self.random.below(0..size as u64)).unwrap_or(0);
-        let kind = self.kinds[pick(self.kinds.len())];
-        let leader = board
-            .leader()
-            .and_then(|name| MEMBER_NAMES.iter().position(|member| *member == name));
-        let member = match leader {
-            Some(leader) if self.random.below(0..2) == 0 => leader,
-            _ => pick(self.members),
+    fn is_quiet(&self, now: Duration) -> bool {
+        self.ailments.is_empty() && now >= self.well_since + CONVALESCENCE
+    }
+
+    fn pick(&self, size: usize) -> usize {
+        usize::try_from(self.random.below(0..size as u64)).unwrap_or(0)
+    }
+
+    fn strike(
+        &mut self,
+        processes: &mut Processes<'_>,
+        places: &Places,
+        acting: &Acting,
+    ) -> anyhow::Result<()> {
+        let count = places.names().len();
+        let kind = self.kinds[self.pick(self.kinds.len())];
+        let acts: Vec<usize> = acting.values().copied().collect();
+        let place = if !acts.is_empty() && self.random.below(0..2) == 0 {
+            acts[self.pick(acts.len())]
+        } else {
+            self.pick(count)
         };
         // One that is ill already is left alone.
-        if self.ailments.iter().any(|ailment| ailment.member == member) || !members.runs(member) {
+        if self.ailments.iter().any(|ailment| ailment.place == place) || !processes.runs(place) {
             return Ok(());
         }
-        let other = (member + 1 + pick(self.members.max(2) - 1)) % self.members;
-        let now = now();
-        let alone = self.ailments.is_empty() && now >= self.well_since + CONVALESCENCE;
-        let wiped = self.struck.iter().any(|fault| fault.kind == Kind::Wipe);
-        if kind == Kind::Wipe && (wiped || !alone || self.members < 3) {
-            return Ok(());
+        match kind {
+            Kind::Wipe => {
+                let wiped = self.struck.iter().any(|fault| fault.kind == Kind::Wipe);
+                let bears = self.stores.len() >= 3 && self.stores.contains(&place);
+                if wiped || !bears || !self.is_quiet(now()) {
+                    return Ok(());
+                }
+            }
+            Kind::Roll => {
+                self.rolling = (0..count).map(|step| (place + step) % count).collect();
+                return Ok(());
+            }
+            Kind::Deafen if count < 2 => return Ok(()),
+            _ => {}
         }
+        self.begin(kind, place, (processes, places), acting)
+    }
+
+    fn begin(
+        &mut self,
+        kind: Kind,
+        place: usize,
+        (processes, places): (&mut Processes<'_>, &Places),
+        acting: &Acting,
+    ) -> anyhow::Result<()> {
+        let (now, count) = (now(), places.names().len());
+        let duties = acting.iter().filter(|(_, acts)| **acts == place);
         self.struck.push(Struck {
             at: now,
             until: None,
             kind,
-            member,
-            leader: leader == Some(member),
-            alone,
+            place,
+            name: places.names()[place],
+            duties: duties.map(|(duty, _)| *duty).collect(),
+            alone: self.is_quiet(now),
         });
-        let until = now + Duration::from_millis(self.random.below(LASTS));
-        let mut ill = vec![member];
+        let until = match kind {
+            // Longer than it takes to stop: that it has stopped ends it.
+            Kind::Restart | Kind::Roll => now + STOPS,
+            _ => now + Duration::from_millis(self.random.below(LASTS)),
+        };
+        let mut ill = vec![place];
         match kind {
-            Kind::Kill => members.kill(member)?,
+            Kind::Kill => processes.kill(place)?,
             Kind::KillAll => {
-                ill = (0..self.members).collect();
-                for member in 0..self.members {
-                    members.kill(member)?;
+                ill = (0..count).collect();
+                for place in 0..count {
+                    processes.kill(place)?;
                 }
             }
-            Kind::Restart => members.signal(member, Signal::TERM)?,
-            Kind::Pause => members.signal(member, Signal::STOP)?,
-            Kind::Unplug => places.unplug(member)?,
-            Kind::Deafen => places.deafen(member, other)?,
-            Kind::FullDisk => places.fill(member)?,
+            Kind::Restart | Kind::Roll => processes.signal(place, Signal::TERM)?,
+            Kind::Pause => processes.signal(place, Signal::STOP)?,
+            Kind::Unplug => places.unplug(place)?,
+            Kind::Deafen => places.deafen(place, (place + 1 + self.pick(count - 1)) % count)?,
+            Kind::FullDisk => places.fill(place)?,
             Kind::Wipe => {
-                members.kill(member)?;
-                places.wipe(member)?;
+                processes.kill(place)?;
+                places.wipe(place)?;
             }
         }
         let fault = self.struck.len() - 1;
-        self.ailments.extend(ill.into_iter().map(|member| Ailment {
+        self.ailments.extend(ill.into_iter().map(|place| Ailment {
             fault,
             kind,
-            member,
+            place,
             until,
         }));
         Ok(())
     }
 
-    /// A member has ended by itself: whether it had reason to.
+    /// A process has ended by itself: whether it had reason to.
     ///
     /// # Errors
     /// A violation, when it had none.
-    pub fn ended(&mut self, member: usize, how: &str) -> Result<(), Violation> {
+    pub fn ended(&mut self, ended: &Ended) -> Result<(), Violation> {
+        let place = ended.place;
         let asked = |ailment: &&mut Ailment| {
-            ailment.member == member && matches!(ailment.kind, Kind::Restart | Kind::FullDisk)
+            ailment.place == place && matches!(ailment.kind, Kind::Restart | Kind::Roll | Kind::FullDisk)
         };
         match self.ailments.iter_mut().find(asked) {
-            // It has stopped as it was asked to: on with it.
-            Some(ailment) if ailment.kind == Kind::Restart => {
-                ailment.until = now();
+            Some(ailment) if ailment.kind == Kind::FullDisk => Ok(()),
+            // All has stopped as it was asked to: on with it.
+            Some(ailment) => {
+                if ended.last {
+                    ailment.until = now();
+                }
                 Ok(())
             }
-            Some(_) => Ok(()),
-            None => match self.lately_full(member) {
+            None => match self.lately_full(place) {
                 // It had failed to write before there was room again.
                 Some(fault) => {
                     self.ailments.push(Ailment {
                         fault,
                         kind: Kind::Kill,
-                        member,
+                        place,
                         until: now(),
                     });
                     Ok(())
                 }
                 None => Err(Violation::crash(
-                    "a member stops only when it is told to or its disk is full",
-                    format!("{} ended {how} at {:.3?}", MEMBER_NAMES[member], now()),
+                    "a process stops only when it is told to or its disk is full",
+                    format!("{} at {:.3?}", ended.what, now()),
                 )),
             },
         }
     }
 
-    fn lately_full(&self, member: usize) -> Option<usize> {
+    fn lately_full(&self, place: usize) -> Option<usize> {
         self.struck.iter().rposition(|fault| {
             fault.kind == Kind::FullDisk
-                && fault.member == member
+                && fault.place == place
                 && fault.until.is_some_and(|until| now() < until + CONVALESCENCE)
         })
     }
@@ -267,30 +397,31 @@ impl Faults {
     ///
     /// # Errors
     /// When the system doesn't do as it is told.
-    pub fn heal(&mut self, members: &mut Members<'_>, places: &Places) -> anyhow::Result<()> {
+    pub fn heal(&mut self, processes: &mut Processes<'_>, places: &Places) -> anyhow::Result<()> {
+        self.rolling.clear();
         for ailment in self.ailments.drain(..) {
-            relieve(&ailment, members, places)?;
+            relieve(&ailment, processes, places)?;
             self.struck[ailment.fault].until = Some(now());
         }
         places.heal()
     }
 }
 
-fn relieve(ailment: &Ailment, members: &mut Members<'_>, places: &Places) -> anyhow::Result<()> {
-    let member = ailment.member;
+fn relieve(ailment: &Ailment, processes: &mut Processes<'_>, places: &Places) -> anyhow::Result<()> {
+    let place = ailment.place;
     match ailment.kind {
-        Kind::Kill | Kind::KillAll | Kind::Wipe => members.boot(member),
+        Kind::Kill | Kind::KillAll | Kind::Wipe => processes.boot(place),
         // One that does not stop in time is told so by its own supervisor, too.
-        Kind::Restart => {
-            members.kill(member)?;
-            members.boot(member)
+        Kind::Restart | Kind::Roll => {
+            processes.kill(place)?;
+            processes.boot(place)
         }
-        Kind::Pause => members.signal(member, Signal::CONT),
-        Kind::Unplug => places.plug(member),
-        Kind::Deafen => places.hear(member),
+        Kind::Pause => processes.signal(place, Signal::CONT),
+        Kind::Unplug => places.plug(place),
+        Kind::Deafen => places.hear(place),
         Kind::FullDisk => {
-            places.clear(member)?;
-            members.boot(member)
+            places.clear(place)?;
+            processes.boot(place)
         }
     }
 }

@@ -1,6 +1,6 @@
-//! How long nobody's writes were acknowledged, after each kind of fault.
+//! How long nobody's writes to a store were acknowledged, after each kind of fault.
 
-use crate::faults::Struck;
+use crate::faults::{Duty, Struck, well_stretches};
 use chaos_store::history::{Answer, Operation, Outcome};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,7 +42,8 @@ impl Figures {
                 figures.longest_refusal = figures.longest_refusal.max(refusal);
             }
         }
-        for fault in struck.iter().filter(|fault| fault.leader && fault.alone) {
+        let telling = |fault: &&Struck| fault.alone && fault.duties.contains(&Duty::LeadStore);
+        for fault in struck.iter().filter(telling) {
             let first = writes.iter().find(|(_, called)| *called >= fault.at);
             if let Some((returned, _)) = first {
                 let times = figures.until_a_write.entry(fault.kind.to_string()).or_default();
@@ -61,29 +62,12 @@ impl Figures {
 fn with_majority(
     struck: &[Struck],
     members: usize,
-    (from, to): (Duration, Duration),
+    stretch: (Duration, Duration),
 ) -> Vec<(Duration, Duration)> {
-    let mut turns: Vec<Duration> = struck
-        .iter()
-        .flat_map(|fault| [Some(fault.at), fault.until])
-        .flatten()
-        .collect();
-    turns.extend([from, to]);
-    turns.retain(|turn| (from..=to).contains(turn));
-    turns.sort_unstable();
-    let mut parts: Vec<(Duration, Duration)> = Vec::new();
-    for pair in turns.windows(2) {
-        let ails = |member: &usize| struck.iter().any(|fault| fault.ails(*member, pair[0]));
-        let well = (0..members).filter(|member| !ails(member)).count();
-        if well * 2 <= members {
-            continue;
-        }
-        match parts.last_mut() {
-            Some(last) if last.1 == pair[0] => last.1 = pair[1],
-            _ => parts.push((pair[0], pair[1])),
-        }
-    }
-    parts
+    well_stretches(struck, stretch, &|ails| {
+        let well = (0..members).filter(|member| !ails(*member)).count();
+        well * 2 > members
+    })
 }
 
 fn is_acknowledged_write(operation: &Operation) -> bool {
@@ -126,8 +110,9 @@ mod tests {
             at: at(from),
             until: Some(at(until)),
             kind: Kind::Kill,
-            member,
-            leader: false,
+            place: member,
+            name: "store",
+            duties: Vec::new(),
             alone: false,
         }
     }

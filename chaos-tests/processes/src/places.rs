@@ -1,7 +1,7 @@
-//! Where members live: a network namespace each, on one bridge, with a small disk each.
+//! Where processes live: a network namespace each, on one bridge, with a small disk each.
 //!
 //! ```text
-//!   clients, bridge `stores` (10.213.0.254) ── vN ═ veth ═ eth0 (10.213.0.N) in namespace store-N
+//!   clients, bridge `stores` (10.213.0.254) ── vN ═ veth ═ eth0 (10.213.0.N) in a namespace of its own
 //! ```
 //!
 //! Everything is made inside the network and mount namespaces that the program was started in, so it ends with
@@ -9,7 +9,6 @@
 
 use crate::shell::run;
 use anyhow::{Context as _, bail};
-use chaos_store::MEMBER_NAMES;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
@@ -18,7 +17,7 @@ use std::process::Command;
 
 /// Set in the program that already is in namespaces of its own.
 const INSIDE: &str = "TRIREME_CHAOS_INSIDE";
-/// The room of one member's disk, in mebibytes.
+/// The room of one place's disk, in mebibytes.
 const DISK_MIB: usize = 256;
 /// What fills a disk.
 const FILLER: &str = "filler";
@@ -44,21 +43,21 @@ pub fn enter() -> anyhow::Result<()> {
     Err(error).context("starting in namespaces: is unshare installed?")
 }
 
-/// The address of a member, by its number from 0.
-pub fn address(member: usize) -> String {
-    format!("10.213.0.{}", member + 1)
+/// The address of a place, by its number from 0.
+pub fn address(place: usize) -> String {
+    format!("10.213.0.{}", place + 1)
 }
 
 /// All places; removed with the namespaces.
 pub struct Places {
     base: PathBuf,
-    members: usize,
+    names: Vec<&'static str>,
 }
 
 impl Places {
     /// # Errors
     /// When a command of the system fails.
-    pub fn make(base: &Path, members: usize) -> anyhow::Result<Self> {
+    pub fn make(base: &Path, names: &[&'static str]) -> anyhow::Result<Self> {
         fs::create_dir_all("/run/netns")?;
         // Of this mount namespace alone.
         run("mount -t tmpfs none /run/netns")?;
@@ -66,9 +65,9 @@ impl Places {
         run("ip link add stores type bridge")?;
         run("ip addr add 10.213.0.254/24 dev stores")?;
         run("ip link set stores up")?;
-        for (member, name) in MEMBER_NAMES.iter().enumerate().take(members) {
-            let address = address(member);
-            let port = port(member);
+        for (place, name) in names.iter().enumerate() {
+            let address = address(place);
+            let port = port(place);
             run(&format!("ip netns add {name}"))?;
             run(&format!(
                 "ip link add {port} type veth peer name eth0 netns {name}"
@@ -91,36 +90,40 @@ impl Places {
         }
         Ok(Self {
             base: base.to_owned(),
-            members,
+            names: names.to_vec(),
         })
     }
 
-    fn disk(&self, member: usize) -> PathBuf {
-        self.base.join(MEMBER_NAMES[member])
+    pub fn names(&self) -> &[&'static str] {
+        &self.names
     }
 
-    /// The data folder, on the disk of a member.
-    pub fn data(&self, member: usize) -> PathBuf {
-        self.disk(member).join("data")
+    fn disk(&self, place: usize) -> PathBuf {
+        self.base.join(self.names[place])
     }
 
-    /// Where what a member prints goes: not on its disk.
-    pub fn log(&self, member: usize) -> PathBuf {
-        self.base.join(format!("{}.log", MEMBER_NAMES[member]))
+    /// The data folder, on the disk of a place.
+    pub fn data(&self, place: usize) -> PathBuf {
+        self.disk(place).join("data")
     }
 
-    /// Unplugs a member from everybody, clients too.
+    /// Where what a process prints goes: on no place's disk.
+    pub fn log(&self, process: &str) -> PathBuf {
+        self.base.join(format!("{process}.log"))
+    }
+
+    /// Unplugs a place from everybody, clients too.
     ///
     /// # Errors
     /// When a command of the system fails.
-    pub fn unplug(&self, member: usize) -> anyhow::Result<()> {
-        run(&format!("ip link set {} down", port(member)))
+    pub fn unplug(&self, place: usize) -> anyhow::Result<()> {
+        run(&format!("ip link set {} down", port(place)))
     }
 
     /// # Errors
     /// When a command of the system fails.
-    pub fn plug(&self, member: usize) -> anyhow::Result<()> {
-        run(&format!("ip link set {} up", port(member)))
+    pub fn plug(&self, place: usize) -> anyhow::Result<()> {
+        run(&format!("ip link set {} up", port(place)))
     }
 
     /// Lets nothing from `from` reach `to` any more; the other way goes on.
@@ -128,7 +131,7 @@ impl Places {
     /// # Errors
     /// When a command of the system fails.
     pub fn deafen(&self, to: usize, from: usize) -> anyhow::Result<()> {
-        let (name, from) = (MEMBER_NAMES[to], address(from));
+        let (name, from) = (self.names[to], address(from));
         run(&format!(
             "ip netns exec {name} nft add rule inet chaos in ip saddr {from} drop"
         ))
@@ -139,16 +142,16 @@ impl Places {
     /// # Errors
     /// When a command of the system fails.
     pub fn hear(&self, to: usize) -> anyhow::Result<()> {
-        let name = MEMBER_NAMES[to];
+        let name = self.names[to];
         run(&format!("ip netns exec {name} nft flush chain inet chaos in"))
     }
 
-    /// Leaves no room on the disk of a member.
+    /// Leaves no room on the disk of a place.
     ///
     /// # Errors
     /// When the disk fails in another way than by being full.
-    pub fn fill(&self, member: usize) -> anyhow::Result<()> {
-        let mut filler = File::create(self.disk(member).join(FILLER))?;
+    pub fn fill(&self, place: usize) -> anyhow::Result<()> {
+        let mut filler = File::create(self.disk(place).join(FILLER))?;
         for size in [1 << 20, 4 << 10] {
             let piece = vec![0; size];
             loop {
@@ -166,19 +169,22 @@ impl Places {
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn clear(&self, member: usize) -> anyhow::Result<()> {
-        match fs::remove_file(self.disk(member).join(FILLER)) {
+    pub fn clear(&self, place: usize) -> anyhow::Result<()> {
+        match fs::remove_file(self.disk(place).join(FILLER)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
     }
 
-    /// Takes the data of a member that doesn't run.
+    /// Takes the data of a place where nothing runs.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn wipe(&self, member: usize) -> anyhow::Result<()> {
-        Ok(fs::remove_dir_all(self.data(member))?)
+    pub fn wipe(&self, place: usize) -> anyhow::Result<()> {
+        match fs::remove_dir_all(self.data(place)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Takes back everything that was done to the places.
@@ -186,15 +192,15 @@ impl Places {
     /// # Errors
     /// When a command of the system fails.
     pub fn heal(&self) -> anyhow::Result<()> {
-        for member in 0..self.members {
-            self.plug(member)?;
-            self.hear(member)?;
-            self.clear(member)?;
+        for place in 0..self.names.len() {
+            self.plug(place)?;
+            self.hear(place)?;
+            self.clear(place)?;
         }
         Ok(())
     }
 }
 
-fn port(member: usize) -> String {
-    format!("v{}", member + 1)
+fn port(place: usize) -> String {
+    format!("v{}", place + 1)
 }

@@ -1,10 +1,11 @@
-//! One run: members start, clients work, faults come and go, all heals, the history is judged.
+//! One run of a store: members start, clients work, faults come and go, all heals, the history is judged.
 
-use crate::faults::{Faults, Kind, Struck};
+use crate::faults::{Acting, Duty, Faults, Kind, Struck};
 use crate::figures::Figures;
-use crate::members::{Members, Program};
+use crate::members::{self, Program};
 use crate::network::Named;
 use crate::places::Places;
+use crate::processes::Processes;
 use chaos_store::client::Client;
 use chaos_store::history::{self, History, now};
 use chaos_store::observer::{self, Report as ObserverReport};
@@ -94,12 +95,15 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
     let names = &MEMBER_NAMES[..plan.members];
     let random = Random::seeded(plan.seed);
     let env = || Env {
-        net: Arc::new(Named),
+        net: Arc::new(Named {
+            names: names.to_vec(),
+            store_tls: None,
+        }),
         random: random.fork(),
         ..Env::production()
     };
-    let places = Places::make(&plan.base, plan.members)?;
-    let mut members = Members::start(plan.program.clone(), &places, plan.members)?;
+    let places = Places::make(&plan.base, names)?;
+    let mut processes = Processes::start(&places, members::launches(&plan.program, &places))?;
     let (history, board, findings) = (History::default(), Board::default(), ObserverReport::default());
     let mut observing = std::pin::pin!(observer::observe(
         env(),
@@ -116,22 +120,23 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
         }
     }
     let clients = clients(&plan.workload, names, &env, (&history, &board));
-    let mut faults = Faults::new(random.fork(), plan.kinds.clone(), plan.pace, plan.members);
+    let stores = (0..plan.members).collect();
+    let mut faults = Faults::new(random.fork(), plan.kinds.clone(), plan.pace, stores);
     let trouble_ends = now() + plan.trouble;
     let mut violation = None;
     let mut done = false;
     while violation.is_none() && !done {
         match board.stage() {
             Stage::Trouble if now() >= trouble_ends => {
-                faults.heal(&mut members, &places)?;
+                faults.heal(&mut processes, &places)?;
                 board.enter(Stage::Healed);
             }
-            Stage::Trouble => faults.step(&mut members, &places, &board)?,
+            Stage::Trouble => faults.step(&mut processes, &places, &acting(&board))?,
             Stage::Healed if now() >= trouble_ends + AFTERMATH => board.enter(Stage::Quiet),
             _ => {}
         }
-        for (member, how) in members.ended()? {
-            violation = violation.or(faults.ended(member, &how).err());
+        for ended in processes.ended()? {
+            violation = violation.or(faults.ended(&ended).err());
         }
         tokio::select! {
             () = &mut observing => done = true,
@@ -170,6 +175,13 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
         healed_in,
         took,
     })
+}
+
+/// Who leads, as the observer has seen it.
+fn acting(board: &Board) -> Acting {
+    let leader = board.leader();
+    let place = leader.and_then(|leader| MEMBER_NAMES.iter().position(|member| *member == leader));
+    place.map(|place| (Duty::LeadStore, place)).into_iter().collect()
 }
 
 fn clients(

@@ -1,4 +1,5 @@
-//! Short runs of real processes. They need root, iproute2, nftables and util-linux.
+//! Short runs of real processes. They need root, iproute2, nftables and util-linux; control planes also the `trireme`
+//! beside the runner, and kubectl.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,4 +26,26 @@ fn three_members_keep_their_promises() {
 fn a_store_of_one_without_faults_is_never_away() {
     let (kept, text) = run("--members 1 --seconds 3 --faults none");
     assert!(kept && !text.contains("of the leader"), "{text}");
+}
+
+#[test]
+fn three_stacked_control_planes_keep_their_promises() {
+    let (kept, text) = run(concat!(
+        "--topology ha-stacked-3 --seed 1 --seconds 8 --fault-pace-ms 2000 --faults kill,restart,pause,unplug",
+        " --nodes 1 --workload deployments=1,stateful-sets=0,counters=2"
+    ));
+    assert!(kept && text.contains("KEPT"), "{text}");
+}
+
+/// With nothing wrong, `kubectl` behind the balancer never sees an error: what it sees in other runs is the faults'.
+#[test]
+fn an_external_store_without_faults_is_never_away() {
+    let (kept, text) = run(concat!(
+        "--topology single-external --seed 1 --seconds 6 --faults none",
+        " --nodes 1 --workload deployments=1,stateful-sets=0,counters=1"
+    ));
+    assert!(
+        kept && text.contains("errors 0") && !text.contains(" times: first write"),
+        "{text}"
+    );
 }

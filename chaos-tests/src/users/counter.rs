@@ -11,7 +11,7 @@ use tokio::time::timeout;
 pub(crate) const COUNTER: &str = "counter";
 
 /// Counts until the world is quiet. Nothing is tried twice: who isn't answered reads again.
-pub(crate) async fn count(user: User) {
+pub async fn count(user: User) {
     let api: Api<ConfigMap> = Api::default_namespaced(user.client.clone());
     while user.board.working() {
         let step = timeout(super::CALL, add_one(&api, &user.name))

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const KIND: &str = "Deployment";
 
 /// Works until the world is quiet; then the last wish stands, and has been asked for.
-pub(crate) async fn deploy(user: User) {
+pub async fn deploy(user: User) {
     let api: Api<Deployment> = Api::default_namespaced(user.client.clone());
     let mut version = 1;
     let mut wanted = Wanted {

@@ -8,7 +8,7 @@ use serde_json::json;
 const KIND: &str = "StatefulSet";
 
 /// Works until the world is quiet; then the last wish stands, and has been asked for.
-pub(crate) async fn keep_ordinals(user: User) {
+pub async fn keep_ordinals(user: User) {
     let api: Api<StatefulSet> = Api::default_namespaced(user.client.clone());
     let mut version = 1;
     let mut wanted = Wanted {

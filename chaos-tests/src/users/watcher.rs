@@ -18,21 +18,21 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// What one watch was told.
 #[derive(Debug, Clone)]
-pub(crate) struct Session {
-    pub(crate) api: &'static str,
+pub struct Session {
+    pub api: &'static str,
     /// The folder of the store that the resource is kept in.
-    pub(crate) folder: &'static str,
+    pub folder: &'static str,
     /// Everything after this version was asked for.
-    pub(crate) from: i64,
+    pub from: i64,
     /// Version, name, and whether the object was deleted; in order.
-    pub(crate) told: Vec<(i64, String, bool)>,
+    pub told: Vec<(i64, String, bool)>,
     /// Everything up to here was said to have been told.
-    pub(crate) bookmark: i64,
+    pub bookmark: i64,
 }
 
 /// All watches of a world.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sessions(Arc<Mutex<Vec<Session>>>);
+pub struct Sessions(Arc<Mutex<Vec<Session>>>);
 
 impl Sessions {
     fn begin(&self, session: Session) -> usize {
@@ -45,13 +45,13 @@ impl Sessions {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)[number]);
     }
 
-    pub(crate) fn take(&self) -> Vec<Session> {
+    pub fn take(&self) -> Vec<Session> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Watches through this API server until the world is done.
-pub(crate) async fn watch_everything(user: User, api: &'static str, sessions: Sessions) {
+pub async fn watch_everything(user: User, api: &'static str, sessions: Sessions) {
     let pods: Api<Pod> = Api::default_namespaced(user.client.clone());
     let maps: Api<ConfigMap> = Api::default_namespaced(user.client.clone());
     tokio::join!(

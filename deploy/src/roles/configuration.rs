@@ -70,8 +70,10 @@ impl Server {
         ]
     }
 
+    /// Its API server asks the member of its own process first: the loss of another machine is none of its business.
     pub fn apiserver(&self) -> ApiServer {
-        let members = self.all_members();
+        let mut members = self.all_members();
+        members.sort_by_key(|(name, _)| *name != self.name);
         ApiServer {
             keys: self.keys.clone(),
             listen: vec![format!("0.0.0.0:{API_PORT}")],
@@ -293,6 +295,18 @@ mod tests {
         let grace = Duration::try_from(node.monitor_grace_period).expect("positive");
         let sum = grace + node.monitor_period + Duration::from_secs(tolerated);
         assert!(sum <= Duration::from_secs(19), "{sum:?}");
+    }
+
+    /// Found with real processes: all asked the first, and waited for it together when its machine was cut off.
+    #[test]
+    fn every_api_server_asks_its_own_member_first() {
+        let line = "trireme server --pki /p --data /d --address 10.0.0.2 --name b";
+        let members = "--member a=10.0.0.1 --member b=10.0.0.2 --member c=10.0.0.3";
+        let Command::Server(server) = parse(&format!("{line} {members}")) else {
+            panic!("another command");
+        };
+        let stores = server.apiserver().stores;
+        assert_eq!(stores, ["10.0.0.2:2379", "10.0.0.1:2379", "10.0.0.3:2379"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Invariants (as of client-go's `util/workqueue`):
 //! - A key waits at most once, however often it's added.
 //! - A key is never worked on twice at once: added while in work, it waits until that work is done.
+//! - No key is lost: work that is dropped before it said how it ended, as when leadership is lost, comes again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -157,6 +158,7 @@ impl<T: Ord + Clone> Queue<T> {
                     return Some(Processing {
                         key,
                         queue: self.clone(),
+                        ended: false,
                     });
                 }
                 if state.closed {
@@ -213,10 +215,11 @@ impl<T: Ord + Clone> State<T> {
     }
 }
 
-/// A key in work. Dropping it ends the work.
+/// A key in work. Dropping it without a word on how the work ended asks for the key again.
 pub struct Processing<T: Ord + Clone> {
     key: T,
     queue: Queue<T>,
+    ended: bool,
 }
 
 impl<T: Ord + Clone> Processing<T> {
@@ -225,17 +228,20 @@ impl<T: Ord + Clone> Processing<T> {
     }
 
     /// Ends the work with success: failures are forgotten.
-    pub fn succeeded(self) {
+    pub fn succeeded(mut self) {
+        self.ended = true;
         self.queue.forget(&self.key);
     }
 
     /// Ends the work with a failure: the key comes again, later each time.
-    pub fn failed(self) {
+    pub fn failed(mut self) {
+        self.ended = true;
         self.queue.retry(self.key.clone());
     }
 
     /// Ends the work with success and asks for the key again in `delay`.
-    pub fn again_after(self, delay: Duration) {
+    pub fn again_after(mut self, delay: Duration) {
+        self.ended = true;
         self.queue.forget(&self.key);
         self.queue.add_after(self.key.clone(), delay);
     }
@@ -243,6 +249,9 @@ impl<T: Ord + Clone> Processing<T> {
 
 impl<T: Ord + Clone> Drop for Processing<T> {
     fn drop(&mut self) {
+        if !self.ended {
+            self.queue.state().add(self.key.clone());
+        }
         self.queue.done(&self.key);
     }
 }
@@ -285,8 +294,25 @@ mod tests {
                 .is_err(),
             "handed out twice at once"
         );
-        drop(work);
+        work.succeeded();
         assert_eq!(*queue.next().await.expect("a key").key(), "a");
+    }
+
+    /// Found with real processes: a garbage collector whose leadership was lost while it worked never looked at those
+    /// objects again.
+    #[tokio::test]
+    async fn work_that_is_cancelled_comes_again() {
+        let queue = queue();
+        queue.add("a");
+        drop(queue.next().await.expect("a key"));
+        let again = tokio::time::timeout(Duration::from_secs(1), queue.next()).await;
+        again.expect("soon").expect("a key").succeeded();
+        assert!(
+            tokio::time::timeout(Duration::from_millis(20), queue.next())
+                .await
+                .is_err(),
+            "done work came again"
+        );
     }
 
     #[tokio::test]
@@ -319,7 +345,9 @@ mod tests {
         queue.add_after("a", Duration::from_millis(10));
         tokio::time::timeout(Duration::from_secs(30), queue.next())
             .await
-            .expect("the earlier time");
+            .expect("the earlier time")
+            .expect("a key")
+            .succeeded();
         queue.close();
         assert!(queue.next().await.is_none());
     }

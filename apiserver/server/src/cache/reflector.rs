@@ -145,7 +145,7 @@ async fn run(
                 continue;
             }
             () = tokio::time::sleep_until(asked.unwrap_or_else(Instant::now) + SILENCE), if asked.is_some() => {
-                watch.abandon(store);
+                watch.abandon(store).await;
                 return StoreError::Unavailable("the store doesn't say how far its watch is".to_owned());
             }
         };

@@ -1,5 +1,6 @@
 //! One watch on a key prefix, as a stream of batches that never goes back in time.
 
+use super::endpoints::Chosen;
 use super::{StoreClient, StoreError, Stored};
 use bytes::Bytes;
 use proto::etcdserverpb::watch_client::WatchClient;
@@ -32,7 +33,7 @@ pub(crate) enum WatchMessage {
 pub(crate) struct StoreWatch {
     requests: mpsc::Sender<WatchRequest>,
     responses: Streaming<proto::etcdserverpb::WatchResponse>,
-    endpoint: usize,
+    endpoint: Chosen,
 }
 
 impl StoreWatch {
@@ -70,7 +71,7 @@ impl StoreWatch {
                 endpoint,
             }),
             Err(status) => {
-                store.endpoints.abandon(endpoint);
+                store.endpoints.reconsider(endpoint).await;
                 Err(status.into())
             }
         }
@@ -86,8 +87,8 @@ impl StoreWatch {
     }
 
     /// Lets the next watch go to another member.
-    pub(crate) fn abandon(&self, store: &StoreClient) {
-        store.endpoints.abandon(self.endpoint);
+    pub(crate) async fn abandon(&self, store: &StoreClient) {
+        store.endpoints.leave(self.endpoint).await;
     }
 
     /// The next message. Safe to cancel.
@@ -96,11 +97,11 @@ impl StoreWatch {
             let response = match self.responses.message().await {
                 Ok(Some(response)) => response,
                 Ok(None) => {
-                    store.endpoints.abandon(self.endpoint);
+                    store.endpoints.reconsider(self.endpoint).await;
                     return Err(StoreError::Unavailable("the watch stream ended".to_owned()));
                 }
                 Err(status) => {
-                    store.endpoints.abandon(self.endpoint);
+                    store.endpoints.reconsider(self.endpoint).await;
                     return Err(status.into());
                 }
             };
