@@ -14,6 +14,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Backoff, Env};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Watches fail together when a server goes away; the first retry is quick because the next server is there
@@ -26,13 +27,21 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// `Informer<PartialObjectMeta<K>>` asks the API for metadata alone. Objects are kept without their managed fields, which nobody but the API server reads.
 pub struct Informer<K> {
     store: Store<K>,
+    lists: Arc<Lists>,
     _task: Arc<AbortOnDropHandle<()>>,
+}
+
+/// Complete lists by number: how many were asked for, and the last that is done.
+struct Lists {
+    wanted: watch::Sender<u64>,
+    done: watch::Sender<u64>,
 }
 
 impl<K> Clone for Informer<K> {
     fn clone(&self) -> Self {
         Self {
             store: self.store.clone(),
+            lists: Arc::clone(&self.lists),
             _task: Arc::clone(&self._task),
         }
     }
@@ -44,7 +53,7 @@ where
 {
     /// Follows what `api` and `config` select. Starts at once; must be called inside a tokio runtime.
     pub fn new(api: Api<K>, config: watcher::Config, env: &Env) -> Self {
-        Self::over(watcher::watcher(api, config), env)
+        Self::over(move || watcher::watcher(api.clone(), config.clone()), env)
     }
 
     /// Follows everything that `api` shows, in one list without pages: our API servers answer it from memory.
@@ -52,15 +61,20 @@ where
         Self::new(api, everything(), env)
     }
 
-    fn over(
-        stream: impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
-        env: &Env,
-    ) -> Self {
+    fn over<S>(start: impl Fn() -> S + Send + 'static, env: &Env) -> Self
+    where
+        S: Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static,
+    {
         let store = Store::empty();
+        let lists = Arc::new(Lists {
+            wanted: watch::Sender::new(0),
+            done: watch::Sender::new(0),
+        });
         let backoff = Backoff::new(RETRY_INITIAL, RETRY_MAX, env.random.fork());
-        let task = tokio::spawn(follow(stream, store.clone(), backoff));
+        let task = tokio::spawn(follow(start, store.clone(), Arc::clone(&lists), backoff));
         Self {
             store,
+            lists,
             _task: Arc::new(AbortOnDropHandle::new(task)),
         }
     }
@@ -72,6 +86,20 @@ where
     /// Waits for the first complete list.
     pub async fn synced(&self) {
         self.store.synced().await;
+    }
+
+    /// Waits for a complete list that is asked for after this call. From then on the copy shows everything that was
+    /// written before the call: whoever begins to act on a warm copy waits for this first. Objects that didn't change
+    /// stay as they are, and tell their subscribers nothing.
+    pub async fn refreshed(&self) {
+        let mut mine = 0;
+        self.lists.wanted.send_modify(|wanted| {
+            *wanted += 1;
+            mine = *wanted;
+        });
+        let mut done = self.lists.done.subscribe();
+        // The sender lives in `self`, so waiting can't fail.
+        let _ = done.wait_for(|done| *done >= mine).await;
     }
 
     /// Every object of now and every change from now on; see [`Changes`].
@@ -87,36 +115,52 @@ fn everything() -> watcher::Config {
     }
 }
 
-async fn follow<K>(
-    stream: impl Stream<Item = Result<Event<K>, watcher::Error>>,
-    store: Store<K>,
-    mut backoff: Backoff,
-) where
+/// Lists and watches for ever; begins anew, with a list, when one is asked for.
+async fn follow<K, S>(start: impl Fn() -> S, store: Store<K>, lists: Arc<Lists>, mut backoff: Backoff)
+where
     K: kube::Resource,
+    S: Stream<Item = Result<Event<K>, watcher::Error>>,
 {
-    let mut stream = std::pin::pin!(stream);
-    let mut listed = Vec::new();
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) => {
-                backoff.reset();
-                match event {
-                    Event::Init => listed.clear(),
-                    Event::InitApply(object) => listed.push(object),
-                    Event::InitDone => store.replace(std::mem::take(&mut listed)),
-                    Event::Apply(object) => store.apply(object),
-                    Event::Delete(object) => store.delete(&object),
+    let mut wanted = lists.wanted.subscribe();
+    loop {
+        // Read before the list is asked for, so that the list is newer than every wish it fulfils.
+        let number = *wanted.borrow_and_update();
+        let mut stream = std::pin::pin!(start());
+        let mut listed = Vec::new();
+        let mut complete = false;
+        loop {
+            let event = tokio::select! {
+                biased;
+                // A list under way is taken in first: many wishes can't keep the copy from ever being complete.
+                Ok(()) = wanted.changed(), if complete => break,
+                event = stream.next() => event,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    backoff.reset();
+                    match event {
+                        Event::Init => listed.clear(),
+                        Event::InitApply(object) => listed.push(object),
+                        Event::InitDone => {
+                            store.replace(std::mem::take(&mut listed));
+                            complete = true;
+                            lists.done.send_replace(number);
+                        }
+                        Event::Apply(object) => store.apply(object),
+                        Event::Delete(object) => store.delete(&object),
+                    }
                 }
-            }
-            Err(error) => {
-                let kind = std::any::type_name::<K>();
-                tracing::debug!(
-                    kind,
-                    error = &error as &dyn std::error::Error,
-                    "watch interrupted"
-                );
-                // The stream goes on from where it was when it's polled again.
-                tokio::time::sleep(backoff.delay()).await;
+                Some(Err(error)) => {
+                    let kind = std::any::type_name::<K>();
+                    tracing::debug!(
+                        kind,
+                        error = &error as &dyn std::error::Error,
+                        "watch interrupted"
+                    );
+                    // The stream goes on from where it was when it's polled again.
+                    tokio::time::sleep(backoff.delay()).await;
+                }
+                None => return,
             }
         }
     }
