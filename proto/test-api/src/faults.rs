@@ -13,8 +13,8 @@ pub struct Faults {
     pub lost_requests: u64,
     /// Answers that never arrive: nobody knows whether it was done.
     pub lost_answers: u64,
-    /// Deliveries of a watch that wait.
-    pub stalls: u64,
+    /// Watches that are slow as long as they last: each of their deliveries waits, and some events longer.
+    pub slow: u64,
     /// The longest such wait.
     pub stall: Duration,
     /// Deliveries instead of which the watch ends, and its client lists anew: it misses what was in between.
@@ -33,7 +33,7 @@ impl Faults {
         latency: Duration::from_millis(5),
         lost_requests: 0,
         lost_answers: 0,
-        stalls: 0,
+        slow: 0,
         stall: Duration::ZERO,
         gone: 0,
         crashes: 0,
@@ -51,10 +51,10 @@ impl Faults {
             latency: Duration::from_millis(random.below(1..60)),
             lost_requests: some(10, 40),
             lost_answers: some(6, 30),
-            stalls: random.below(2..8),
-            stall: Duration::from_millis(random.below(200..6000)),
+            slow: random.below(2..5),
+            stall: Duration::from_millis(random.below(200..15_000)),
             gone: some(5, 40),
-            crashes: some(2, 20),
+            crashes: random.below(2..12),
             cuts: some(6, 30),
         }
     }

@@ -66,6 +66,19 @@ struct Event {
     by: String,
 }
 
+impl Event {
+    fn told(&self) -> String {
+        let Place { plural, namespace, name } = &self.place;
+        let (metadata, spec) = (&self.object["metadata"], &self.object["spec"]);
+        let finalizers = &metadata["finalizers"];
+        let who = format!("{} {} {plural} {namespace}/{name}", self.by, self.verb);
+        match *plural {
+            "leases" => format!("{who} {}", spec["holderIdentity"]),
+            _ => format!("{who} {} {finalizers} {}", spec["nodeName"], self.object["status"]),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub code: u16,
@@ -129,11 +142,11 @@ impl Api {
         self.state().objects.get(&place(kind, namespace, name)).cloned()
     }
 
-    /// A digest of everything that was ever written, to compare two runs of one seed.
+    /// Everything that was ever written, a line a write: the same for two runs of one seed.
     pub fn history(&self) -> String {
         let state = self.state();
-        let lines = state.log.iter().map(|event| format!("{} {} {}\n", event.by, event.verb, event.object));
-        lines.collect()
+        let lines = state.log.iter().enumerate();
+        lines.map(|(at, event)| format!("{} {}\n", at + 1, event.told())).collect()
     }
 
     pub(crate) fn discovered(&self) -> &'static [&'static str] {

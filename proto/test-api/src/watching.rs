@@ -24,6 +24,7 @@ pub(crate) fn watch(api: &Api, process: &Process, call: &Call) -> Answer {
         told: call.resource_version,
         pending: VecDeque::new(),
         revisions: api.revisions(),
+        slow: process.chance(process.faults().slow),
         ended: false,
     };
     let lines = stream::unfold(follower, Follower::next);
@@ -39,6 +40,7 @@ struct Follower {
     told: u64,
     pending: VecDeque<Bytes>,
     revisions: Receiver<u64>,
+    slow: bool,
     ended: bool,
 }
 
@@ -63,10 +65,10 @@ impl Follower {
             }
             let events = self.api.events(self.told, &self.call);
             let count = events.len() as u64;
-            // With stalls the client may see any state in between.
-            let some = match faults.stalls {
-                0 => count,
-                _ => self.process.random().below(1..count + 1),
+            // A slow one may stop at any state in between.
+            let some = match self.slow && faults.slow > 0 {
+                true => self.process.random().below(1..count + 1),
+                false => count,
             };
             for (revision, line) in events.into_iter().take(usize::try_from(some).unwrap_or(usize::MAX)) {
                 self.told = revision;
@@ -77,10 +79,7 @@ impl Follower {
 
     async fn wait(&self) {
         let faults = self.process.faults();
-        let longest = match self.process.chance(faults.stalls) {
-            true => faults.stall,
-            false => faults.latency,
-        };
+        let longest = if self.slow { faults.stall } else { faults.latency };
         let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
         sleep(Duration::from_millis(self.process.random().below(0..longest + 1))).await;
         self.process.reach().await;

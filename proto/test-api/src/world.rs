@@ -53,6 +53,9 @@ impl World {
                 sabotage: bug.map_or(Sabotage::NONE, Sabotage::with),
             };
             story(world).await;
+            if std::env::var_os("TRIREME_TRACE").is_some() {
+                println!("seed {seed}\n{}", api.history());
+            }
             if let Some(broken) = api.broken() {
                 panic!("seed {seed}: {broken}");
             }

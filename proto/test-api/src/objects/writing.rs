@@ -270,17 +270,10 @@ fn judge(state: &mut State, by: &str, revision: u64, place: &Place, old: Option<
     state.judges = judges;
     state.broken = broken.map(|broken| {
         let interesting = state.log.iter().enumerate().filter(|(_, event)| event.place.plural != "leases");
-        let mut last: Vec<String> = interesting.map(|(at, event)| told(at + 1, event)).collect();
+        let mut last: Vec<String> = interesting.map(|(at, event)| format!("{} {}", at + 1, event.told())).collect();
         last.drain(..last.len().saturating_sub(TOLD));
         format!("{broken}\n{}", last.join("\n"))
     });
-}
-
-fn told(revision: usize, event: &Event) -> String {
-    let Event { place, verb, by, object } = event;
-    let Place { plural, namespace, name } = place;
-    let status = &object["status"];
-    format!("{revision} {by} {verb} {plural} {namespace}/{name} {} {status}", object["spec"]["nodeName"])
 }
 
 /// Namespaces that are terminating take nothing in, nor do those that aren't there.

@@ -1,0 +1,83 @@
+//! Namespaces: what goes with one, and what belongs to the next of its name.
+
+use crate::scene::{Scene, agents, so, text};
+use serde_json::{Value, json};
+use std::time::Duration;
+use test_api::{Api, Place, World, Write, seeds};
+use tokio::time::sleep;
+
+const DISCOVERED: &[&str] = &["pods", "configmaps", "serviceaccounts", "secrets"];
+const CONTROLLERS: &[&str] = &[
+    "namespace-controller",
+    "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+];
+
+fn look(write: &Write<'_>) -> Result<(), String> {
+    let leaves = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
+    if write.place.plural == "namespaces" && write.new.is_none() {
+        let name = &write.place.name;
+        let mut left = write.objects.keys().filter(|place| place.namespace == *name);
+        let left = left.next();
+        return so(left.is_none(), || format!("{name} is gone, {left:?} is left"));
+    }
+    let deleted = write.old.is_some_and(|old| !leaves(old)) && write.new.is_none_or(leaves);
+    if !deleted || write.by == "users" || write.place.namespace.is_empty() {
+        return Ok(());
+    }
+    let namespace = Place {
+        plural: "namespaces",
+        namespace: String::new(),
+        name: write.place.namespace.clone(),
+    };
+    let terminating = write.objects.get(&namespace).is_some_and(|namespace| leaves(namespace));
+    so(terminating, || format!("{:?} is deleted, its namespace isn't", write.place))
+}
+
+fn fill(api: &Api, life: usize) {
+    let named = |name: &str| json!({"metadata": {"name": format!("{name}-{life}"), "namespace": "shop"}});
+    api.create("namespaces", json!({"metadata": {"name": "shop"}}));
+    api.create("configmaps", named("map"));
+    api.create("secrets", named("secret"));
+    api.create("pods", named("pod"));
+}
+
+fn story(seed: u64) {
+    World::run(seed, DISCOVERED, None, |world| async move {
+        world.api.judge(look);
+        let mut scene = Scene::start(&world, CONTROLLERS);
+        scene.also(agents(world.clone()));
+        fill(&world.api, 0);
+        for life in 1..4 {
+            scene.trouble(0..4000).await;
+            world.api.delete("namespaces", "", "shop", None);
+            while world.api.get("namespaces", "", "shop").is_some() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            fill(&world.api, life);
+        }
+        scene.trouble(0..4000).await;
+        scene.heals(is_whole).await;
+    });
+}
+
+fn is_whole(api: &Api) -> Result<(), String> {
+    for (plural, name) in [
+        ("configmaps", "map-3"),
+        ("secrets", "secret-3"),
+        ("pods", "pod-3"),
+        ("serviceaccounts", "default"),
+        ("configmaps", "kube-root-ca.crt"),
+    ] {
+        so(api.get(plural, "shop", name).is_some(), || format!("{plural} {name}"))?;
+    }
+    let mut all = DISCOVERED.iter().flat_map(|plural| api.list(plural));
+    so(all.by_ref().count() == 5, || "no more than that".to_owned())?;
+    let namespace = api.get("namespaces", "", "shop").ok_or("no namespace")?;
+    so(text(&namespace["status"]["phase"]) == "Active", || "active".to_owned())
+}
+
+#[test]
+fn a_namespace_takes_its_contents_along_and_nothing_of_the_next_of_its_name() {
+    seeds().for_each(story);
+}

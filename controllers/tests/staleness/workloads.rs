@@ -1,0 +1,109 @@
+//! Jobs and ReplicationControllers: what is counted, and whose pods are touched.
+
+use crate::scene::{Scene, agents, so, text};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use test_api::{Api, World, seeds};
+
+const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+
+fn template() -> Value {
+    json!({"metadata": {"labels": {"app": "web"}},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "v1"}]}})
+}
+
+/// A Job never says that more pods succeeded than did; in the end it's complete, and holds no pod.
+fn job(seed: u64, bug: Option<&'static str>) {
+    World::run(seed, &[], bug, |world| async move {
+        let mut succeeded = BTreeSet::new();
+        world.api.judge(move |write| {
+            let Some(new) = write.new else {
+                return Ok(());
+            };
+            if write.place.plural == "pods" && new["status"]["phase"] == "Succeeded" {
+                succeeded.insert(text(&new["metadata"]["uid"]).to_owned());
+            }
+            let counted = new["status"]["succeeded"].as_u64().unwrap_or(0);
+            let (all, job) = (succeeded.len() as u64, write.place.plural == "jobs");
+            so(!job || counted <= all, || format!("{counted} counted, {all} succeeded"))
+        });
+        let mode = if seed.is_multiple_of(4) { "Indexed" } else { "NonIndexed" };
+        world.api.create(
+            "jobs",
+            json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {
+                "completions": 8, "parallelism": 3, "backoffLimit": 6, "completionMode": mode,
+                "selector": {"matchLabels": {"app": "web"}}, "template": template()}}),
+        );
+        let mut scene = Scene::start(&world, &["job-controller"]);
+        scene.also(agents(world.clone()));
+        scene.trouble(4000..20_000).await;
+        scene.heals(job_is_complete).await;
+    });
+}
+
+fn job_is_complete(api: &Api) -> Result<(), String> {
+    let job = api.get("jobs", "default", "web").ok_or("no Job")?;
+    let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+    let complete = conditions.into_iter().any(|c| c["type"] == "Complete" && c["status"] == "True");
+    let held = |pod: &Value| pod["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(TRACKING)));
+    so(complete, || format!("complete: {}", job["status"]))?;
+    so(job["status"]["succeeded"].as_u64() >= Some(8), || "eight counted".to_owned())?;
+    so(!api.list("pods").iter().any(|pod| held(pod)), || "no pod held".to_owned())
+}
+
+#[test]
+fn a_job_never_counts_a_success_twice() {
+    seeds().for_each(|seed| job(seed, None));
+}
+
+/// Otherwise the promise above is no proof that a new leader waits for its caches.
+#[test]
+#[should_panic(expected = "counted")]
+fn a_job_counts_twice_when_a_new_leader_trusts_its_caches() {
+    (0..60).for_each(|seed| job(seed, Some("trusts-warm-caches")));
+}
+
+/// Only its own pods are deleted, and in the end there are as many as it asks for.
+#[test]
+fn a_replication_controller_ends_with_as_many_pods_as_it_should() {
+    for seed in seeds() {
+        World::run(seed, &[], None, |world| async move {
+            world.api.judge(|write| {
+                let owner = |pod: &Value| text(&pod["metadata"]["ownerReferences"][0]["uid"]).to_owned();
+                let leaves = |pod: &Value| !pod["metadata"]["deletionTimestamp"].is_null();
+                let deleted = write.new.is_none_or(leaves) && write.old.is_some_and(|old| !leaves(old));
+                let wrong = write.place.plural == "pods"
+                    && write.by != "users"
+                    && deleted
+                    && write.old.is_none_or(|old| owner(old) != "uid-1");
+                so(!wrong, || "a pod of somebody else is deleted".to_owned())
+            });
+            world.api.create(
+                "replicationcontrollers",
+                json!({"metadata": {"name": "web", "namespace": "default"},
+                    "spec": {"replicas": 3, "selector": {"app": "web"}, "template": template()}}),
+            );
+            let mut scene = Scene::start(&world, &["replicationcontroller-controller"]);
+            scene.also(agents(world.clone()));
+            for replicas in [5, 1, 2] {
+                scene.trouble(500..6000).await;
+                let spec = json!({"spec": {"replicas": replicas}});
+                world.api.change("replicationcontrollers", "default", "web", spec);
+                // One that looks the same, and belongs to nobody; it's adopted, or let be.
+                let mut stray = template();
+                stray["metadata"]["name"] = json!(format!("stray-{replicas}"));
+                stray["metadata"]["namespace"] = json!("default");
+                world.api.create("pods", stray);
+            }
+            scene.trouble(500..6000).await;
+            scene
+                .heals(|api| {
+                    let controller = api.get("replicationcontrollers", "default", "web").ok_or("gone")?;
+                    let pods = api.list("pods").len();
+                    so(pods == 2, || format!("two pods, not {pods}"))?;
+                    so(controller["status"]["readyReplicas"] == 2, || format!("{}", controller["status"]))
+                })
+                .await;
+        });
+    }
+}
