@@ -21,7 +21,7 @@ async fn replaces(world: World) {
             let name = text(&pod["metadata"]["name"]);
             if !pod["metadata"]["deletionTimestamp"].is_null() && world.chance(3) {
                 world.api.confirm("default", name);
-            } else if !ready(pod) {
+            } else if !ready(pod) && world.chance(8) {
                 world.api.change("pods", "default", name, running(&world));
             }
         }
@@ -39,7 +39,7 @@ async fn replaces(world: World) {
 
 async fn evicts(world: World) {
     loop {
-        sleep(Duration::from_millis(world.random.below(10..400))).await;
+        sleep(Duration::from_millis(world.random.below(10..200))).await;
         let pods = world.api.list("pods");
         let serving: Vec<_> = pods.iter().filter(|pod| serves(pod)).collect();
         let chosen = world.random.below(0..serving.len().max(1) as u64);

@@ -80,21 +80,22 @@ fn story(seed: u64, bug: Option<&'static str>) {
         world.api.judge(move |write| look(write, &judged));
         let mut scene = Scene::start(&world, CONTROLLERS);
         scene.also(agents_but_of(world.clone(), Arc::clone(&alive)));
-        for name in ["n1", "n2", "n3"] {
+        let lost = tokio::spawn(agent(world.clone(), Arc::clone(&alive), "n4"));
+        // The names of later ones come before those that have their addresses.
+        for name in ["n3", "n2", "n1"] {
+            scene.trouble(0..4000).await;
             scene.also(agent(world.clone(), Arc::clone(&alive), name));
         }
-        let lost = tokio::spawn(agent(world.clone(), Arc::clone(&alive), "n4"));
         scene.trouble(2000..10_000).await;
         lost.abort();
         alive.lock().unwrap_or_else(PoisonError::into_inner).remove("n4");
         scene.trouble(0..20_000).await;
-        // Its name comes before those that have their addresses.
         scene.also(agent(world.clone(), Arc::clone(&alive), "a0"));
         scene.trouble(0..20_000).await;
         if world.chance(2) {
             world.api.delete("nodes", "", "n4", None);
         }
-        scene.trouble(0..10_000).await;
+        scene.trouble(0..30_000).await;
         scene.heals(is_settled).await;
     });
 }

@@ -26,6 +26,8 @@ struct Inner {
     random: Random,
     state: Mutex<State>,
     dead: CancellationToken,
+    /// There are no more faults: whatever waits because of one goes on.
+    healed: CancellationToken,
 }
 
 struct State {
@@ -45,6 +47,7 @@ impl Process {
                 cut_until: Instant::now(),
             }),
             dead: CancellationToken::new(),
+            healed: CancellationToken::new(),
         }))
     }
 
@@ -63,8 +66,24 @@ impl Process {
         self.0.dead.cancelled().await;
     }
 
-    pub fn set_faults(&self, faults: Faults) {
-        self.state(|state| state.faults = faults);
+    /// No more faults from now on.
+    pub fn heal(&self) {
+        self.state(|state| {
+            state.faults = Faults::NONE;
+            state.cut_until = Instant::now();
+        });
+        self.0.healed.cancel();
+    }
+
+    /// A wait of a random length, at most until the faults end.
+    pub(crate) async fn wait(&self, longest: Duration) {
+        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        let length = Duration::from_millis(self.0.random.below(0..longest + 1));
+        tokio::select! {
+            biased;
+            () = self.0.healed.cancelled(), if length > Faults::NONE.latency => {}
+            () = sleep(length) => {}
+        }
     }
 
     pub(crate) fn faults(&self) -> Faults {
@@ -89,11 +108,6 @@ impl Process {
 
     fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
         with(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn travel(&self) {
-        let longest = u64::try_from(self.faults().latency.as_millis()).unwrap_or(u64::MAX);
-        sleep(Duration::from_millis(self.0.random.below(0..longest + 1))).await;
     }
 
     async fn send(self, request: Request<Body>) -> Result<Answer, BoxError> {
@@ -123,7 +137,7 @@ impl Process {
         if crashes {
             return self.die().await;
         }
-        self.travel().await;
+        self.wait(self.faults().latency).await;
         if self.chance(faults.lost_answers) {
             return Err("the answer was lost".into());
         }
@@ -134,7 +148,7 @@ impl Process {
         if self.reach().await {
             return Err("cut off".into());
         }
-        self.travel().await;
+        self.wait(self.faults().latency).await;
         if self.chance(self.faults().lost_requests) {
             return Err("the request was lost".into());
         }
@@ -168,7 +182,7 @@ pub async fn keep_alive<F>(
             biased;
             () = process.crashed() => {}
             () = healed.cancelled(), if !healed.is_cancelled() => {
-                process.set_faults(Faults::NONE);
+                process.heal();
                 process.crashed().await;
             }
         }

@@ -12,9 +12,7 @@ use http_body::Frame;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::time::Duration;
 use tokio::sync::watch::Receiver;
-use tokio::time::sleep;
 
 pub(crate) fn watch(api: &Api, process: &Process, call: &Call) -> Answer {
     let follower = Follower {
@@ -53,7 +51,13 @@ impl Follower {
             if self.ended {
                 return None;
             }
-            while self.api.events(self.told, &self.call).is_empty() {
+            loop {
+                let upto = *self.revisions.borrow_and_update();
+                if !self.api.events(self.told, &self.call).is_empty() {
+                    break;
+                }
+                // Nothing in there is for this one: it needn't be looked at again.
+                self.told = self.told.max(upto);
                 self.revisions.changed().await.ok()?;
             }
             self.wait().await;
@@ -80,8 +84,7 @@ impl Follower {
     async fn wait(&self) {
         let faults = self.process.faults();
         let longest = if self.slow { faults.stall } else { faults.latency };
-        let longest = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
-        sleep(Duration::from_millis(self.process.random().below(0..longest + 1))).await;
+        self.process.wait(longest).await;
         self.process.reach().await;
     }
 }
