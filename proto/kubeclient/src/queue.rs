@@ -3,6 +3,7 @@
 //! Invariants (as of client-go's `util/workqueue`):
 //! - A key waits at most once, however often it's added.
 //! - A key is never worked on twice at once: added while in work, it waits until that work is done.
+//! - Work that is given up midway comes again: no key is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -157,6 +158,7 @@ impl<T: Ord + Clone> Queue<T> {
                     return Some(Processing {
                         key,
                         queue: self.clone(),
+                        ended: false,
                     });
                 }
                 if state.closed {
@@ -213,10 +215,12 @@ impl<T: Ord + Clone> State<T> {
     }
 }
 
-/// A key in work. Dropping it ends the work.
+/// A key in work. When it's dropped without a word on how the work ended, the work was given up midway, by a leader that
+/// lost its lease for instance: the key waits again at once, for whoever takes from the queue next.
 pub struct Processing<T: Ord + Clone> {
     key: T,
     queue: Queue<T>,
+    ended: bool,
 }
 
 impl<T: Ord + Clone> Processing<T> {
@@ -225,17 +229,20 @@ impl<T: Ord + Clone> Processing<T> {
     }
 
     /// Ends the work with success: failures are forgotten.
-    pub fn succeeded(self) {
+    pub fn succeeded(mut self) {
+        self.ended = true;
         self.queue.forget(&self.key);
     }
 
     /// Ends the work with a failure: the key comes again, later each time.
-    pub fn failed(self) {
+    pub fn failed(mut self) {
+        self.ended = true;
         self.queue.retry(self.key.clone());
     }
 
     /// Ends the work with success and asks for the key again in `delay`.
-    pub fn again_after(self, delay: Duration) {
+    pub fn again_after(mut self, delay: Duration) {
+        self.ended = true;
         self.queue.forget(&self.key);
         self.queue.add_after(self.key.clone(), delay);
     }
@@ -243,6 +250,9 @@ impl<T: Ord + Clone> Processing<T> {
 
 impl<T: Ord + Clone> Drop for Processing<T> {
     fn drop(&mut self) {
+        if !self.ended {
+            self.queue.add(self.key.clone());
+        }
         self.queue.done(&self.key);
     }
 }
@@ -285,8 +295,19 @@ mod tests {
                 .is_err(),
             "handed out twice at once"
         );
-        drop(work);
+        work.succeeded();
         assert_eq!(*queue.next().await.expect("a key").key(), "a");
+    }
+
+    #[tokio::test]
+    async fn a_key_whose_work_was_given_up_comes_again() {
+        let queue = queue();
+        queue.add("a");
+        drop(queue.next().await);
+        let work = queue.next().await.expect("a key");
+        assert_eq!(*work.key(), "a");
+        work.succeeded();
+        assert!(queue.is_empty());
     }
 
     #[tokio::test]
@@ -319,7 +340,9 @@ mod tests {
         queue.add_after("a", Duration::from_millis(10));
         tokio::time::timeout(Duration::from_secs(30), queue.next())
             .await
-            .expect("the earlier time");
+            .expect("the earlier time")
+            .expect("a key")
+            .succeeded();
         queue.close();
         assert!(queue.next().await.is_none());
     }

@@ -182,8 +182,8 @@ fn respond(code: StatusCode, body: &Value) -> Answer {
 }
 
 fn refuse(failure: &Failure) -> Answer {
-    let details = json!({"causes": failure.cause.map(|reason| vec![json!({"reason": reason})])});
+    let causes: Vec<Value> = failure.cause.iter().map(|reason| json!({"reason": reason})).collect();
     let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": failure.message, "reason": failure.reason, "code": failure.code, "details": details});
+        "message": failure.message, "reason": failure.reason, "code": failure.code, "details": {"causes": causes}});
     respond(StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &body)
 }

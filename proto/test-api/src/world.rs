@@ -52,10 +52,8 @@ impl World {
                 clock,
                 sabotage: bug.map_or(Sabotage::NONE, Sabotage::with),
             };
+            let _told = Told(world.clone());
             story(world).await;
-            if std::env::var_os("TRIREME_TRACE").is_some() {
-                println!("seed {seed}\n{}", api.history());
-            }
             if let Some(broken) = api.broken() {
                 panic!("seed {seed}: {broken}");
             }
@@ -120,6 +118,17 @@ pub fn seeds() -> Range<u64> {
     };
     let (from, to) = text.split_once("..").expect("TRIREME_SEEDS=FROM..TO");
     from.parse().expect("a number")..to.parse().expect("a number")
+}
+
+/// Tells the whole history at the end, however that comes, if `TRIREME_TRACE` is set.
+struct Told(World);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if std::env::var_os("TRIREME_TRACE").is_some() {
+            println!("seed {}\n{}", self.0.seed, self.0.api.history());
+        }
+    }
 }
 
 /// Wall time that goes with tokio's.
