@@ -23,8 +23,12 @@ use monitor::Monitor;
 use plan::{Item, Observed, OwnerState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use support::Env;
 
+/// How long until an object is looked at again whose owner the server knows and the graph doesn't. Upstream puts it back
+/// into its queue likewise (`processAttemptToDeleteWorker`, 1.36).
+const UNSEEN: Duration = Duration::from_secs(10);
 /// Lists under way at once for one owner that leaves its dependents behind.
 const LISTS: usize = 16;
 
@@ -147,11 +151,20 @@ impl Controller for GarbageCollector {
             let owners = self
                 .owners(item.meta.owners(), item.meta.namespace(), context)
                 .await?;
-            Ok(plan::plan(&Observed {
+            let unseen = self.monitor.read(|graph| {
+                let mut owners = owners.iter();
+                owners.any(|(uid, state)| *state == OwnerState::Present && graph.state(uid).is_none())
+            });
+            let mut plan = plan::plan(&Observed {
                 item,
                 dependents,
                 owners,
-            }))
+            });
+            if unseen {
+                // It may come and go before the watch shows it, which then tells nothing of it.
+                plan.look_again(UNSEEN);
+            }
+            Ok(plan)
         })
     }
 
