@@ -79,7 +79,7 @@ fn story(seed: u64, bug: Option<&'static str>) {
         let mut scene = Scene::start(&world, &["disruption-controller"]);
         scene.also(replaces(world.clone()));
         let evictions = tokio::spawn(evicts(world.clone()));
-        scene.trouble(8000..25_000).await;
+        scene.trouble(6000..18_000).await;
         evictions.abort();
         scene.heals(|api| is_settled(api, least)).await;
     });

@@ -3,7 +3,7 @@
 use crate::scene::{Scene, agents, so, text};
 use serde_json::{Value, json};
 use std::time::Duration;
-use test_api::{Api, Place, World, Write, seeds};
+use test_api::{Api, Faults, Place, World, Write, seeds};
 use tokio::time::sleep;
 
 const DISCOVERED: &[&str] = &["pods", "configmaps", "serviceaccounts", "secrets"];
@@ -50,7 +50,9 @@ fn story(seed: u64) {
     World::run(seed, DISCOVERED, None, |world| async move {
         world.api.judge(look);
         let alone = seed % 2 == 1;
-        let mut scene = Scene::start(&world, if alone { ALONE } else { ALL });
+        let lags = seed % 4 == 3;
+        let faults = if lags { Faults::lagging } else { Faults::drawn };
+        let mut scene = Scene::start_with(&world, if alone { ALONE } else { ALL }, faults);
         scene.also(agents(world.clone()));
         fill(&world.api, 0, alone);
         for life in 1..4 {
@@ -60,6 +62,9 @@ fn story(seed: u64) {
                 sleep(Duration::from_millis(10)).await;
             }
             fill(&world.api, life, alone);
+            if lags {
+                scene.trouble(0..90_000).await;
+            }
         }
         scene.trouble(0..4000).await;
         scene.heals(|api| is_whole(api, alone)).await;

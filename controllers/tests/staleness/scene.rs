@@ -5,7 +5,8 @@ use kubeclient::{ClientConfig, Credentials};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::time::Duration;
-use test_api::{Api, World, keep_alive};
+use support::Random;
+use test_api::{Api, Faults, World, keep_alive};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -19,6 +20,15 @@ pub struct Scene {
 impl Scene {
     /// Two candidates that run these controllers.
     pub fn start(world: &World, controllers: &'static [&'static str]) -> Self {
+        Self::start_with(world, controllers, Faults::drawn)
+    }
+
+    /// As [`Scene::start`], with these faults in each of their lives.
+    pub fn start_with(
+        world: &World,
+        controllers: &'static [&'static str],
+        faults: fn(&Random) -> Faults,
+    ) -> Self {
         let mut scene = Self {
             world: world.clone(),
             healed: CancellationToken::new(),
@@ -26,7 +36,7 @@ impl Scene {
         };
         for name in ["first", "second"] {
             let (world, healed) = (world.clone(), scene.healed.clone());
-            scene.also(keep_alive(world, name, healed, move |client, env| {
+            scene.also(keep_alive(world, name, faults, healed, move |client, env| {
                 let config = config(name, controllers);
                 ControllerManager::with_client(config, env, client).run(CancellationToken::new())
             }));

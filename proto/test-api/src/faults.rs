@@ -40,6 +40,16 @@ impl Faults {
         cuts: 0,
     };
 
+    /// A long and quiet life, in which some watches lag by minutes.
+    pub fn lagging(random: &Random) -> Self {
+        Self {
+            slow: 2,
+            stall: Duration::from_secs(random.below(40..120)),
+            lost_answers: random.below(3..10),
+            ..Self::NONE
+        }
+    }
+
     /// Some kinds of faults, and how often, for one life of a process: a world in which everything goes wrong all the
     /// time gets nowhere, and one in which each thing goes wrong sometimes misses what needs two of a kind.
     pub fn drawn(random: &Random) -> Self {

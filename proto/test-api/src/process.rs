@@ -161,11 +161,12 @@ impl Process {
     }
 }
 
-/// Runs a component as a process that is started again whenever it crashed, with other faults each time, until `healed`;
-/// then without any. `start` runs one life. Never ends.
+/// Runs a component as a process that is started again whenever it crashed, each time with the faults that `draw` gives,
+/// until `healed`; then without any. `start` runs one life. Never ends.
 pub async fn keep_alive<F>(
     world: World,
     name: &'static str,
+    draw: fn(&Random) -> Faults,
     healed: CancellationToken,
     start: impl Fn(kube::Client, Env) -> F,
 ) where
@@ -174,7 +175,7 @@ pub async fn keep_alive<F>(
     loop {
         let faults = match healed.is_cancelled() {
             true => Faults::NONE,
-            false => Faults::drawn(&world.random),
+            false => draw(&world.random),
         };
         let process = Process::new(&world, name, faults);
         let life = tokio::spawn(start(process.client(), world.env()));

@@ -29,12 +29,12 @@ impl World {
     ///
     /// # Panics
     /// When the story panics, or a judge found that a promise was broken.
-    pub fn run<F: Future<Output = ()>>(
+    pub fn run<F: Future>(
         seed: u64,
         discovered: &'static [&'static str],
         bug: Option<&'static str>,
         story: impl FnOnce(Self) -> F,
-    ) {
+    ) -> F::Output {
         debug_assert!(discovered.iter().all(|plural| Kind::named(plural).is_some()));
         let runtime = Builder::new_current_thread()
             .enable_time()
@@ -53,11 +53,12 @@ impl World {
                 sabotage: bug.map_or(Sabotage::NONE, Sabotage::with),
             };
             let _told = Told(world.clone());
-            story(world).await;
+            let end = story(world).await;
             if let Some(broken) = api.broken() {
                 panic!("seed {seed}: {broken}");
             }
-        });
+            end
+        })
     }
 
     /// The outside world of one life of a process.
@@ -79,7 +80,7 @@ impl World {
     /// # Panics
     /// When that takes longer than five simulated minutes, or a judge found that a promise was broken.
     pub async fn settles(&self, mut done: impl FnMut(&Api) -> Result<(), String>) {
-        const QUIET: Duration = Duration::from_secs(3);
+        const QUIET: Duration = Duration::from_millis(1500);
         let (started, mut since) = (Instant::now(), None);
         loop {
             if let Some(broken) = self.api.broken() {

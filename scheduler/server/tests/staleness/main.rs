@@ -6,7 +6,7 @@
 use scheduler_server::{Scheduler, SchedulerConfig};
 use serde_json::{Value, json};
 use std::time::Duration;
-use test_api::{Api, World, Write, keep_alive, seeds};
+use test_api::{Api, Faults, World, Write, keep_alive, seeds};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -68,7 +68,7 @@ async fn agents(world: World) {
 /// Keeps the cluster full, and some pods waiting; pods come and go, under names that were there before. Leaves no more
 /// than there is room for.
 async fn users(world: &World, priorities: u64) {
-    for step in 0_u64..80 {
+    for step in 0_u64..64 {
         sleep(Duration::from_millis(world.random.below(0..400))).await;
         if let Some(joins) = NODES.get(usize::try_from(step / 8).unwrap_or(0)).filter(|_| step % 8 == 0) {
             world.api.create("nodes", node(joins));
@@ -102,7 +102,7 @@ fn story(seed: u64, bug: Option<&'static str>) {
         let healed = CancellationToken::new();
         let mut tasks = vec![AbortOnDropHandle::new(tokio::spawn(agents(world.clone())))];
         for name in ["first", "second"] {
-            let candidate = keep_alive(world.clone(), name, healed.clone(), move |client, env| {
+            let candidate = keep_alive(world.clone(), name, Faults::drawn, healed.clone(), move |client, env| {
                 Scheduler::new(SchedulerConfig::new(client, name), env).run(CancellationToken::new())
             });
             tasks.push(AbortOnDropHandle::new(tokio::spawn(candidate)));
