@@ -50,7 +50,7 @@ fn story(seed: u64) {
     World::run(seed, DISCOVERED, None, |world| async move {
         world.api.judge(look);
         let alone = seed % 2 == 1;
-        let lags = seed % 4 == 3;
+        let lags = seed % 14 == 1;
         let faults = if lags { Faults::lagging } else { Faults::drawn };
         let mut scene = Scene::start_with(&world, if alone { ALONE } else { ALL }, faults);
         scene.also(agents(world.clone()));

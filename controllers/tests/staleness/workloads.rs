@@ -2,13 +2,16 @@
 
 use crate::scene::{Scene, agents, so, text};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use test_api::{Api, World, seeds};
 
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 
-fn template() -> Value {
-    json!({"metadata": {"labels": {"app": "web"}},
+/// Jobs at work at the same time.
+const JOBS: [&str; 3] = ["one", "two", "three"];
+
+fn template(app: &str) -> Value {
+    json!({"metadata": {"labels": {"app": app}},
         "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "v1"}]}})
 }
 
@@ -16,40 +19,47 @@ fn template() -> Value {
 /// Gives the whole history.
 fn job(seed: u64, bug: Option<&'static str>) -> String {
     World::run(seed, &[], bug, |world| async move {
-        let mut succeeded = BTreeSet::new();
+        let mut succeeded: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         world.api.judge(move |write| {
             let Some(new) = write.new else {
                 return Ok(());
             };
             if write.place.plural == "pods" && new["status"]["phase"] == "Succeeded" {
-                succeeded.insert(text(&new["metadata"]["uid"]).to_owned());
+                let of_job = succeeded.entry(text(&new["metadata"]["labels"]["app"]).to_owned());
+                of_job.or_default().insert(text(&new["metadata"]["uid"]).to_owned());
+            }
+            if write.place.plural != "jobs" {
+                return Ok(());
             }
             let counted = new["status"]["succeeded"].as_u64().unwrap_or(0);
-            let (all, job) = (succeeded.len() as u64, write.place.plural == "jobs");
-            so(!job || counted <= all, || format!("{counted} counted, {all} succeeded"))
+            let all = succeeded.get(&write.place.name).map_or(0, BTreeSet::len) as u64;
+            so(counted <= all, || format!("{counted} counted, {all} succeeded"))
         });
-        let mode = if seed.is_multiple_of(4) { "Indexed" } else { "NonIndexed" };
-        world.api.create(
-            "jobs",
-            json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {
-                "completions": 8, "parallelism": 3, "backoffLimit": 6, "completionMode": mode,
-                "selector": {"matchLabels": {"app": "web"}}, "template": template()}}),
-        );
+        for (name, mode) in JOBS.into_iter().zip(["NonIndexed", "NonIndexed", "Indexed"]) {
+            world.api.create(
+                "jobs",
+                json!({"metadata": {"name": name, "namespace": "default"}, "spec": {
+                    "completions": 4, "parallelism": 2, "backoffLimit": 6, "completionMode": mode,
+                    "selector": {"matchLabels": {"app": name}}, "template": template(name)}}),
+            );
+        }
         let mut scene = Scene::start(&world, &["job-controller"]);
         scene.also(agents(world.clone()));
-        scene.trouble(4000..20_000).await;
-        scene.heals(job_is_complete).await;
+        scene.trouble(6000..14_000).await;
+        scene.heals(jobs_are_complete).await;
         world.api.history()
     })
 }
 
-fn job_is_complete(api: &Api) -> Result<(), String> {
-    let job = api.get("jobs", "default", "web").ok_or("no Job")?;
-    let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
-    let complete = conditions.into_iter().any(|c| c["type"] == "Complete" && c["status"] == "True");
+fn jobs_are_complete(api: &Api) -> Result<(), String> {
+    for name in JOBS {
+        let job = api.get("jobs", "default", name).ok_or("no Job")?;
+        let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+        let complete = conditions.into_iter().any(|c| c["type"] == "Complete" && c["status"] == "True");
+        so(complete, || format!("complete: {}", job["status"]))?;
+        so(job["status"]["succeeded"].as_u64() >= Some(4), || "four counted".to_owned())?;
+    }
     let held = |pod: &Value| pod["metadata"]["finalizers"].as_array().is_some_and(|all| all.contains(&json!(TRACKING)));
-    so(complete, || format!("complete: {}", job["status"]))?;
-    so(job["status"]["succeeded"].as_u64() >= Some(8), || "eight counted".to_owned())?;
     so(!api.list("pods").iter().any(|pod| held(pod)), || "no pod held".to_owned())
 }
 
@@ -89,7 +99,7 @@ fn a_replication_controller_ends_with_as_many_pods_as_it_should() {
             world.api.create(
                 "replicationcontrollers",
                 json!({"metadata": {"name": "web", "namespace": "default"},
-                    "spec": {"replicas": 3, "selector": {"app": "web"}, "template": template()}}),
+                    "spec": {"replicas": 3, "selector": {"app": "web"}, "template": template("web")}}),
             );
             let mut scene = Scene::start(&world, &["replicationcontroller-controller"]);
             scene.also(agents(world.clone()));
@@ -98,7 +108,7 @@ fn a_replication_controller_ends_with_as_many_pods_as_it_should() {
                 let spec = json!({"spec": {"replicas": replicas}});
                 world.api.change("replicationcontrollers", "default", "web", spec);
                 // One that looks the same, and belongs to nobody; it's adopted, or let be.
-                let mut stray = template();
+                let mut stray = template("web");
                 stray["metadata"]["name"] = json!(format!("stray-{replicas}"));
                 stray["metadata"]["namespace"] = json!("default");
                 world.api.create("pods", stray);
