@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use support::Random;
 use test_api::{Api, Faults, World, Write, ready, seeds};
 use tokio::time::sleep;
 
@@ -78,7 +79,12 @@ fn story(seed: u64) {
         let alive = Alive::default();
         let judged = Arc::clone(&alive);
         world.api.judge(move |write| look(write, &judged));
-        let mut scene = Scene::start(&world, CONTROLLERS);
+        // Silence of a watch is what must not be taken for silence of nodes.
+        let faults = |random: &Random| match random.below(0..2) {
+            0 => Faults::lagging(random),
+            _ => Faults::drawn(random),
+        };
+        let mut scene = Scene::start_with(&world, CONTROLLERS, faults);
         scene.also(agents_but_of(world.clone(), Arc::clone(&alive)));
         let lost = tokio::spawn(agent(world.clone(), Arc::clone(&alive), "n4"));
         // The names of later ones come before those that have their addresses.
