@@ -112,7 +112,9 @@ impl GarbageCollector {
         let resources = resources.filter(|found| found.namespaced || namespace.is_empty());
         let listed: Vec<Vec<Item>> = stream::iter(resources)
             .map(|found| async move {
-                let all = list_metadata(&context.client, &found, namespace).await?.into_iter();
+                let all = list_metadata(&context.client, &found, namespace)
+                    .await?
+                    .into_iter();
                 let mine = all.filter(|object| object.metadata.owners().iter().any(|owner| owner.uid == uid));
                 let items = mine.map(|object| Item {
                     resource: found.resource.clone(),

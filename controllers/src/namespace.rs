@@ -79,15 +79,22 @@ impl Controller for NamespaceController {
 
     fn sync<'a>(&'a self, key: &'a Key, context: &'a Context) -> BoxFuture<'a, Result<Plan, SyncError>> {
         Box::pin(async move {
-            let dying = |namespace: &Namespace| namespace.metadata.is_terminating() && plan::is_held(namespace);
-            if !self.namespaces.get(key).is_some_and(|namespace| dying(&namespace)) {
+            let dying =
+                |namespace: &Namespace| namespace.metadata.is_terminating() && plan::is_held(namespace);
+            if !self
+                .namespaces
+                .get(key)
+                .is_some_and(|namespace| dying(&namespace))
+            {
                 return Ok(Plan::nothing());
             }
             // Contents are named by the namespace's name alone: the one that is seen may be gone, and another have taken
             // its name. Source: `Delete` of `namespaced_resources_deleter.go` (1.36).
             let api = Api::<Namespace>::all(context.client.clone());
             match api.get_opt(&key.name).await? {
-                Some(namespace) if dying(&namespace) => Ok(plan(&self.observe(Arc::new(namespace), context).await?)),
+                Some(namespace) if dying(&namespace) => {
+                    Ok(plan(&self.observe(Arc::new(namespace), context).await?))
+                }
                 _ => Ok(Plan::nothing()),
             }
         })

@@ -211,10 +211,16 @@ mod tests {
     fn a_range_whose_giving_was_not_answered_is_given_to_nobody_else() {
         let range = ClusterRange::parse("10.244.0.0/16", 24).unwrap();
         let mut remembered = Given::new();
-        assert_eq!(given(&[node("b", None)], range, &mut remembered), ["b 10.244.0.0/24"]);
+        assert_eq!(
+            given(&[node("b", None)], range, &mut remembered),
+            ["b 10.244.0.0/24"]
+        );
         // Another node joins before the first is seen with its range.
         let both = [node("a", None), node("b", None)];
-        assert_eq!(given(&both, range, &mut remembered), ["a 10.244.1.0/24", "b 10.244.0.0/24"]);
+        assert_eq!(
+            given(&both, range, &mut remembered),
+            ["a 10.244.1.0/24", "b 10.244.0.0/24"]
+        );
         let seen = [node("a", Some("10.244.1.0/24")), node("b", Some("10.244.0.0/24"))];
         assert!(given(&seen, range, &mut remembered).is_empty() && remembered.is_empty());
     }

@@ -192,7 +192,10 @@ impl Controller for PodGcController {
         Box::pin(async move {
             let (pods, mut nodes) = (self.pods.list(), self.nodes.list());
             let missing_since = self.missing(&pods, &nodes, context.now);
-            for (name, _) in missing_since.iter().filter(|(_, since)| is_lost(**since, context.now)) {
+            for (name, _) in missing_since
+                .iter()
+                .filter(|(_, since)| is_lost(**since, context.now))
+            {
                 // The watch may be behind. Source: `checkIfNodeExists` (1.36).
                 let api = Api::<Node>::all(context.client.clone());
                 nodes.extend(api.get_opt(name).await?.map(Arc::new));

@@ -31,13 +31,18 @@ fn story(seed: u64) {
             if write.place.plural != "endpointslices" {
                 return Ok(());
             }
-            let slices = write.objects.iter().filter(|(place, _)| place.plural == "endpointslices");
+            let slices = write
+                .objects
+                .iter()
+                .filter(|(place, _)| place.plural == "endpointslices");
             let now: BTreeSet<&str> = slices.flat_map(|(_, slice)| addresses(slice)).collect();
             for (name, address) in STEADY {
                 if now.contains(address) {
                     listed.insert(name);
                 } else {
-                    so(!listed.contains(name), || format!("{name} isn't reached any more"))?;
+                    so(!listed.contains(name), || {
+                        format!("{name} isn't reached any more")
+                    })?;
                 }
             }
             Ok(())
@@ -46,9 +51,10 @@ fn story(seed: u64) {
             json!({"selector": {"app": "web"}, "clusterIP": "10.96.0.1", "ports": [
                 {"name": format!("p{port}"), "port": port, "targetPort": "http", "protocol": "TCP"}]})
         };
-        world
-            .api
-            .create("services", json!({"metadata": {"name": "web", "namespace": "default"}, "spec": service(80)}));
+        world.api.create(
+            "services",
+            json!({"metadata": {"name": "web", "namespace": "default"}, "spec": service(80)}),
+        );
         for ((name, address), port) in STEADY.into_iter().zip([8080, 9090]) {
             world.api.create("pods", pod(name, address, port));
         }
@@ -58,15 +64,27 @@ fn story(seed: u64) {
             scene.trouble(50..2500).await;
             let name = format!("c{}", world.random.below(0..4));
             match world.random.below(0..4) {
-                0 => world.api.change("services", "default", "web", json!({"spec": service(80 + step % 2)})),
+                0 => world.api.change(
+                    "services",
+                    "default",
+                    "web",
+                    json!({"spec": service(80 + step % 2)}),
+                ),
                 1 => world.api.delete("pods", "default", &name, None),
                 _ if world.api.get("pods", "default", &name).is_none() => {
                     let port = [8080, 9090][usize::from(step % 2)];
-                    world.api.create("pods", pod(&name, &format!("10.2.0.{step}"), port));
+                    world
+                        .api
+                        .create("pods", pod(&name, &format!("10.2.0.{step}"), port));
                 }
                 _ => {
                     let conditions = json!([{"type": "Ready", "status": "False"}]);
-                    world.api.change("pods", "default", &name, json!({"status": {"conditions": conditions}}));
+                    world.api.change(
+                        "pods",
+                        "default",
+                        &name,
+                        json!({"status": {"conditions": conditions}}),
+                    );
                 }
             }
             world.api.confirm("default", &name);
@@ -93,7 +111,9 @@ fn is_complete(api: &Api) -> Result<(), String> {
     let subsets = endpoints["subsets"].as_array().into_iter().flatten();
     let legacy = subsets.flat_map(|subset| subset["addresses"].as_array().into_iter().flatten());
     let legacy: BTreeMap<&str, usize> = legacy.map(|address| (text(&address["ip"]), 1)).collect();
-    so(legacy == wanted, || format!("Endpoints {legacy:?}, pods {wanted:?}"))
+    so(legacy == wanted, || {
+        format!("Endpoints {legacy:?}, pods {wanted:?}")
+    })
 }
 
 #[test]

@@ -20,7 +20,9 @@ fn expires(object: &Value, plural: &str) -> Option<Timestamp> {
         }
         "jobs" => {
             let seconds = object["spec"]["ttlSecondsAfterFinished"].as_i64()?;
-            let ended: Timestamp = text(&object["status"]["conditions"][0]["lastTransitionTime"]).parse().ok()?;
+            let ended: Timestamp = text(&object["status"]["conditions"][0]["lastTransitionTime"])
+                .parse()
+                .ok()?;
             Some(ended + SignedDuration::from_secs(seconds))
         }
         _ => None,
@@ -33,12 +35,16 @@ fn story(seed: u64) {
         let judged = world.env().clock;
         world.api.judge(move |write| {
             let leaves = |object: &Value| !object["metadata"]["deletionTimestamp"].is_null();
-            let deleted = write.old.filter(|old| !leaves(old) && write.new.is_none_or(leaves));
+            let deleted = write
+                .old
+                .filter(|old| !leaves(old) && write.new.is_none_or(leaves));
             let Some(old) = deleted else {
                 return Ok(());
             };
             let over = expires(old, write.place.plural).is_some_and(|at| at <= judged.now());
-            so(over, || format!("{} is deleted before its time", write.place.name))
+            so(over, || {
+                format!("{} is deleted before its time", write.place.name)
+            })
         });
         let scene = Scene::start(&world, CONTROLLERS);
         for number in 0..6 {
@@ -67,7 +73,10 @@ fn story(seed: u64) {
         scene
             .heals(|api| {
                 // What waits for its dependents is deleted as far as this is about.
-                let jobs = api.list("jobs").into_iter().filter(|job| job["metadata"]["deletionTimestamp"].is_null());
+                let jobs = api
+                    .list("jobs")
+                    .into_iter()
+                    .filter(|job| job["metadata"]["deletionTimestamp"].is_null());
                 let left = api.list("secrets").len() + jobs.count();
                 so(left == 0, || format!("{left} are left"))
             })

@@ -17,12 +17,18 @@ fn holds(object: &Value, finalizer: &str) -> bool {
 }
 
 fn owners(object: &Value) -> impl Iterator<Item = &str> {
-    let references = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    let references = object["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten();
     references.map(|reference| text(&reference["uid"]))
 }
 
 fn by_uid<'a>(objects: &'a Objects, uid: &str) -> Option<&'a Value> {
-    objects.values().map(AsRef::as_ref).find(|object| object["metadata"]["uid"] == uid)
+    objects
+        .values()
+        .map(AsRef::as_ref)
+        .find(|object| object["metadata"]["uid"] == uid)
 }
 
 /// Dependents of owners that were deleted with `orphan`, by uid.
@@ -37,22 +43,31 @@ impl Judge {
             return Ok(());
         };
         let uid = text(&old["metadata"]["uid"]);
-        if let Some(new) = write.new.filter(|new| holds(new, "orphan") && !holds(old, "orphan")) {
+        if let Some(new) = write
+            .new
+            .filter(|new| holds(new, "orphan") && !holds(old, "orphan"))
+        {
             let owner = text(&new["metadata"]["uid"]);
             let only = |object: &&Value| owners(object).eq([owner]);
             let freed = write.objects.values().map(AsRef::as_ref).filter(only);
-            self.orphans.extend(freed.map(|object| text(&object["metadata"]["uid"]).to_owned()));
+            self.orphans
+                .extend(freed.map(|object| text(&object["metadata"]["uid"]).to_owned()));
         }
         let deleted = write.by != "users" && !leaves(old) && write.new.is_none_or(leaves);
         if !deleted {
             return Ok(());
         }
-        so(!self.orphans.contains(uid), || format!("{} was to be an orphan", write.place.name))?;
+        so(!self.orphans.contains(uid), || {
+            format!("{} was to be an orphan", write.place.name)
+        })?;
         let lives = |owner: &str| {
-            by_uid(write.objects, owner).is_some_and(|owner| !leaves(owner) || !holds(owner, "foregroundDeletion"))
+            by_uid(write.objects, owner)
+                .is_some_and(|owner| !leaves(owner) || !holds(owner, "foregroundDeletion"))
         };
         let living = owners(old).find(|owner| lives(owner));
-        so(living.is_none(), || format!("{} is deleted, its owner {living:?} lives", write.place.name))
+        so(living.is_none(), || {
+            format!("{} is deleted, its owner {living:?} lives", write.place.name)
+        })
     }
 }
 
@@ -79,7 +94,8 @@ fn story(seed: u64) {
                 // The name of one that is gone may be taken again.
                 let name = format!("set-{}", some(3));
                 if world.api.get("replicasets", "default", &name).is_none() {
-                    let set = json!({"metadata": {"name": name, "namespace": "default"}, "spec": {"replicas": 0}});
+                    let set =
+                        json!({"metadata": {"name": name, "namespace": "default"}, "spec": {"replicas": 0}});
                     sets.push(world.api.create("replicasets", set));
                 }
                 continue;
@@ -94,10 +110,17 @@ fn story(seed: u64) {
             if world.chance(2) {
                 let gone = sets.swap_remove(first);
                 let policy = ["Background", "Foreground", "Orphan"][some(3)];
-                world.api.delete("replicasets", "default", text(&gone["metadata"]["name"]), Some(policy));
+                world.api.delete(
+                    "replicasets",
+                    "default",
+                    text(&gone["metadata"]["name"]),
+                    Some(policy),
+                );
                 if world.chance(3) {
                     // Somebody didn't know yet that the owner goes.
-                    world.api.create("configmaps", dependent(&format!("late{step}"), &[&gone]));
+                    world
+                        .api
+                        .create("configmaps", dependent(&format!("late{step}"), &[&gone]));
                 }
             }
         }
@@ -107,7 +130,10 @@ fn story(seed: u64) {
 
 fn nothing_is_left_over(api: &Api) -> Result<(), String> {
     let all: Vec<_> = DISCOVERED.iter().flat_map(|plural| api.list(plural)).collect();
-    let living: BTreeSet<&str> = all.iter().map(|object| text(&object["metadata"]["uid"])).collect();
+    let living: BTreeSet<&str> = all
+        .iter()
+        .map(|object| text(&object["metadata"]["uid"]))
+        .collect();
     for object in &all {
         let name = &object["metadata"]["name"];
         so(!leaves(object), || format!("{name} has left"))?;

@@ -32,8 +32,13 @@ fn look(write: &Write<'_>) -> Result<(), String> {
         namespace: String::new(),
         name: write.place.namespace.clone(),
     };
-    let terminating = write.objects.get(&namespace).is_some_and(|namespace| leaves(namespace));
-    so(terminating, || format!("{:?} is deleted, its namespace isn't", write.place))
+    let terminating = write
+        .objects
+        .get(&namespace)
+        .is_some_and(|namespace| leaves(namespace));
+    so(terminating, || {
+        format!("{:?} is deleted, its namespace isn't", write.place)
+    })
 }
 
 fn fill(api: &Api, life: usize, alone: bool) {
@@ -46,11 +51,14 @@ fn fill(api: &Api, life: usize, alone: bool) {
     }
 }
 
+fn lags(seed: u64) -> bool {
+    seed % 14 == 1
+}
+
 fn story(seed: u64) {
     World::run(seed, DISCOVERED, None, |world| async move {
         world.api.judge(look);
-        let alone = seed % 2 == 1;
-        let lags = seed % 14 == 1;
+        let (alone, lags) = (!seed.is_multiple_of(4), lags(seed));
         let faults = if lags { Faults::lagging } else { Faults::drawn };
         let mut scene = Scene::start_with(&world, if alone { ALONE } else { ALL }, faults);
         scene.also(agents(world.clone()));
@@ -73,18 +81,38 @@ fn story(seed: u64) {
 
 fn is_whole(api: &Api, alone: bool) -> Result<(), String> {
     let own = [("configmaps", "map-3"), ("secrets", "secret-3")];
-    let others = [("pods", "pod-3"), ("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")];
-    let wanted: Vec<(&str, &str)> = own.into_iter().chain(others.into_iter().filter(|_| !alone)).collect();
+    let others = [
+        ("pods", "pod-3"),
+        ("serviceaccounts", "default"),
+        ("configmaps", "kube-root-ca.crt"),
+    ];
+    let wanted: Vec<(&str, &str)> = own
+        .into_iter()
+        .chain(others.into_iter().filter(|_| !alone))
+        .collect();
     for (plural, name) in &wanted {
-        so(api.get(plural, "shop", name).is_some(), || format!("{plural} {name}"))?;
+        so(api.get(plural, "shop", name).is_some(), || {
+            format!("{plural} {name}")
+        })?;
     }
     let count: usize = DISCOVERED.iter().map(|plural| api.list(plural).len()).sum();
     so(count == wanted.len(), || "no more than that".to_owned())?;
     let namespace = api.get("namespaces", "", "shop").ok_or("no namespace")?;
-    so(text(&namespace["status"]["phase"]) == "Active", || "active".to_owned())
+    so(text(&namespace["status"]["phase"]) == "Active", || {
+        "active".to_owned()
+    })
 }
 
 #[test]
 fn a_namespace_takes_its_contents_along_and_nothing_of_the_next_of_its_name() {
-    seeds().for_each(story);
+    // Half of them, and those in which a watch lags by minutes.
+    seeds()
+        .filter(|seed| seed.is_multiple_of(2) || lags(*seed))
+        .for_each(story);
+}
+
+/// The namespace controller still saw the namespace that was gone, and deleted what stood in the next of its name.
+#[test]
+fn the_contents_of_a_namespace_made_anew_are_left_alone() {
+    story(15);
 }

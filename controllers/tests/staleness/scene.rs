@@ -88,7 +88,10 @@ pub async fn agents(world: World) {
 }
 
 fn attend(world: &World, pod: &Value) {
-    let (namespace, name) = (text(&pod["metadata"]["namespace"]), text(&pod["metadata"]["name"]));
+    let (namespace, name) = (
+        text(&pod["metadata"]["namespace"]),
+        text(&pod["metadata"]["name"]),
+    );
     let of_job = pod["metadata"]["ownerReferences"][0]["kind"] == "Job";
     if !pod["metadata"]["deletionTimestamp"].is_null() {
         if pod["metadata"]["deletionGracePeriodSeconds"] != 0 {
@@ -100,14 +103,20 @@ fn attend(world: &World, pod: &Value) {
         running["spec"]["nodeName"] = json!(node);
         world.api.change("pods", namespace, name, running);
     } else if of_job && pod["status"]["phase"] == "Running" {
-        world.api.change("pods", namespace, name, json!({"status": {"phase": "Succeeded"}}));
+        world
+            .api
+            .change("pods", namespace, name, json!({"status": {"phase": "Succeeded"}}));
     }
 }
 
 /// The state of a pod that runs and is ready, at an address of its own.
 pub fn running(world: &World) -> Value {
     let now = world.env().clock.now().to_string();
-    let address = format!("10.9.{}.{}", world.random.below(0..250), world.random.below(0..250));
+    let address = format!(
+        "10.9.{}.{}",
+        world.random.below(0..250),
+        world.random.below(0..250)
+    );
     json!({"status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
         "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}]}})
 }

@@ -165,3 +165,38 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, Informer};
+    use futures::stream::{self, StreamExt as _};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use support::{Env, Random};
+
+    /// A watch that shows what its list shows, and nothing that happens later.
+    fn blind(number: u64) -> Vec<Event<ConfigMap>> {
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some(format!("map-{number}"));
+        vec![Event::Init, Event::InitApply(map), Event::InitDone]
+    }
+
+    #[tokio::test]
+    async fn a_refreshed_copy_shows_a_list_that_was_asked_for_afterwards() {
+        let env = Env {
+            random: Random::seeded(1),
+            ..Env::production()
+        };
+        let lists = AtomicU64::new(0);
+        let start = move || {
+            let events = blind(lists.fetch_add(1, Ordering::Relaxed));
+            stream::iter(events.into_iter().map(Ok)).chain(stream::pending())
+        };
+        let informer = Informer::over(start, &env);
+        informer.synced().await;
+        assert!(informer.store().get("map-0").is_some());
+        informer.refreshed().await;
+        assert!(informer.store().get("map-0").is_none());
+        assert!(informer.store().get("map-1").is_some());
+    }
+}

@@ -62,12 +62,9 @@ impl Faults {
             lost_requests: some(10, 40),
             lost_answers: some(3, 20),
             slow: random.below(2..5),
-            stall: Duration::from_millis(match random.below(0..4) {
-                0 => random.below(15_000..90_000),
-                _ => random.below(200..15_000),
-            }),
+            stall: Duration::from_millis(random.below(200..15_000)),
             gone: some(5, 40),
-            crashes: match random.below(0..3) {
+            crashes: match random.below(0..5) {
                 0 => random.below(20..60),
                 _ => random.below(2..12),
             },

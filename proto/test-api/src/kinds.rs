@@ -46,12 +46,30 @@ const KINDS: [Kind; 24] = [
     kind("apps", "v1", "DaemonSet", "daemonsets", true),
     kind("apps", "v1", "ControllerRevision", "controllerrevisions", true),
     kind("batch", "v1", "Job", "jobs", true),
-    kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", true),
+    kind(
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        true,
+    ),
     kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", true),
     kind("coordination.k8s.io", "v1", "Lease", "leases", true),
     kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", false),
-    kind("certificates.k8s.io", "v1", "CertificateSigningRequest", "certificatesigningrequests", false),
-    kind("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", false),
+    kind(
+        "certificates.k8s.io",
+        "v1",
+        "CertificateSigningRequest",
+        "certificatesigningrequests",
+        false,
+    ),
+    kind(
+        "rbac.authorization.k8s.io",
+        "v1",
+        "ClusterRole",
+        "clusterroles",
+        false,
+    ),
 ];
 
 impl Kind {
@@ -81,7 +99,9 @@ pub(crate) fn discovery(core: bool, shown: &[&str]) -> Value {
         if !shown.contains(&kind.plural) {
             continue;
         }
-        let known = items.iter_mut().find(|item| item["metadata"]["name"] == kind.group);
+        let known = items
+            .iter_mut()
+            .find(|item| item["metadata"]["name"] == kind.group);
         match known.and_then(|item| item["versions"][0]["resources"].as_array_mut()) {
             Some(resources) => resources.push(kind.described()),
             None => items.push(json!({"metadata": {"name": kind.group},

@@ -68,13 +68,20 @@ struct Event {
 
 impl Event {
     fn told(&self) -> String {
-        let Place { plural, namespace, name } = &self.place;
+        let Place {
+            plural,
+            namespace,
+            name,
+        } = &self.place;
         let (metadata, spec) = (&self.object["metadata"], &self.object["spec"]);
         let finalizers = &metadata["finalizers"];
         let who = format!("{} {} {plural} {namespace}/{name}", self.by, self.verb);
         match *plural {
             "leases" => format!("{who} {}", spec["holderIdentity"]),
-            _ => format!("{who} {} {finalizers} {}", spec["nodeName"], self.object["status"]),
+            _ => format!(
+                "{who} {} {finalizers} {}",
+                spec["nodeName"], self.object["status"]
+            ),
         }
     }
 }
@@ -146,7 +153,9 @@ impl Api {
     pub fn history(&self) -> String {
         let state = self.state();
         let lines = state.log.iter().enumerate();
-        lines.map(|(at, event)| format!("{} {}\n", at + 1, event.told())).collect()
+        lines
+            .map(|(at, event)| format!("{} {}\n", at + 1, event.told()))
+            .collect()
     }
 
     pub(crate) fn discovered(&self) -> &'static [&'static str] {
@@ -172,8 +181,14 @@ impl Api {
                 && (call.namespace.is_empty() || place.namespace == call.namespace)
                 && call.selects(object)
         };
-        let items = state.objects.iter().filter(|(place, object)| wanted(place, object));
-        (items.map(|(_, object)| object.as_ref().clone()).collect(), state.log.len())
+        let items = state
+            .objects
+            .iter()
+            .filter(|(place, object)| wanted(place, object));
+        (
+            items.map(|(_, object)| object.as_ref().clone()).collect(),
+            state.log.len(),
+        )
     }
 
     /// The lines of a watch for what happened after a revision, each with its own revision.

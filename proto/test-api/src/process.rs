@@ -1,10 +1,10 @@
 //! One life of a component: its connection to the server, until it crashes.
 
+use crate::Api;
 use crate::faults::Faults;
 use crate::request::{self, Answer, Call};
 use crate::watching;
 use crate::world::{World, chance};
-use crate::Api;
 use futures::future::pending;
 use http::Request;
 use kube::client::Body;

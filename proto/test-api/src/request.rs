@@ -5,8 +5,8 @@ use crate::kinds::{Kind, discovery};
 use crate::objects::{Deletion, Failure, Place, Subresource};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full};
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use kube::client::Body;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -35,7 +35,9 @@ pub(crate) struct Call {
 impl Call {
     /// Whether it changes something that matters: leases and events come all the time.
     pub fn writes(&self) -> bool {
-        let quiet = self.kind.is_some_and(|kind| matches!(kind.plural, "leases" | "events"));
+        let quiet = self
+            .kind
+            .is_some_and(|kind| matches!(kind.plural, "leases" | "events"));
         self.method != Method::GET && !quiet
     }
 
@@ -66,7 +68,11 @@ pub(crate) async fn read(request: Request<Body>) -> Result<Call, BoxError> {
         resource_version: 0,
         fields: Vec::new(),
         strategic,
-        body: if body.is_empty() { Value::Null } else { serde_json::from_slice(&body)? },
+        body: if body.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&body)?
+        },
     };
     for pair in parts.uri.query().unwrap_or_default().split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -76,7 +82,9 @@ pub(crate) async fn read(request: Request<Body>) -> Result<Call, BoxError> {
             "resourceVersion" => call.resource_version = value.parse().unwrap_or(0),
             "fieldSelector" => {
                 let pairs = value.split(',').filter_map(|pair| pair.split_once('='));
-                call.fields = pairs.map(|(path, wanted)| (path.to_owned(), wanted.to_owned())).collect();
+                call.fields = pairs
+                    .map(|(path, wanted)| (path.to_owned(), wanted.to_owned()))
+                    .collect();
             }
             _ => {}
         }
@@ -182,8 +190,15 @@ fn respond(code: StatusCode, body: &Value) -> Answer {
 }
 
 fn refuse(failure: &Failure) -> Answer {
-    let causes: Vec<Value> = failure.cause.iter().map(|reason| json!({"reason": reason})).collect();
+    let causes: Vec<Value> = failure
+        .cause
+        .iter()
+        .map(|reason| json!({"reason": reason}))
+        .collect();
     let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": failure.message, "reason": failure.reason, "code": failure.code, "details": {"causes": causes}});
-    respond(StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &body)
+    respond(
+        StatusCode::from_u16(failure.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        &body,
+    )
 }

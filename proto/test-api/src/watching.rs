@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream;
 use http::Response;
-use http_body_util::{BodyExt as _, StreamBody};
 use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -74,7 +74,10 @@ impl Follower {
                 true => self.process.random().below(1..count + 1),
                 false => count,
             };
-            for (revision, line) in events.into_iter().take(usize::try_from(some).unwrap_or(usize::MAX)) {
+            for (revision, line) in events
+                .into_iter()
+                .take(usize::try_from(some).unwrap_or(usize::MAX))
+            {
                 self.told = revision;
                 self.pending.push_back(line);
             }

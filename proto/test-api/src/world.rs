@@ -97,7 +97,10 @@ impl World {
                     since = None;
                     let waited = started.elapsed();
                     let seed = self.seed;
-                    assert!(waited < Duration::from_secs(300), "seed {seed}: never so: {missing}");
+                    assert!(
+                        waited < Duration::from_secs(300),
+                        "seed {seed}: never so: {missing}"
+                    );
                 }
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

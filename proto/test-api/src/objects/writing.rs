@@ -43,7 +43,10 @@ impl Api {
     /// When the object can't be made: a story that asks for it is wrong.
     pub fn create(&self, plural: &str, object: Value) -> Value {
         let kind = Kind::named(plural).expect("a resource that is known");
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+        let namespace = object["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         match self.make(USERS, kind, &namespace, object) {
             Ok(made) => made,
             Err(failure) => panic!("{plural}: {}", failure.message),
@@ -104,7 +107,13 @@ impl Api {
 }
 
 impl Api {
-    pub(crate) fn make(&self, by: &str, kind: &Kind, namespace: &str, mut object: Value) -> Result<Value, Failure> {
+    pub(crate) fn make(
+        &self,
+        by: &str,
+        kind: &Kind,
+        namespace: &str,
+        mut object: Value,
+    ) -> Result<Value, Failure> {
         if kind.plural == "events" {
             // Nobody reads them, and there are many.
             object["metadata"]["resourceVersion"] = json!("1");
@@ -119,7 +128,11 @@ impl Api {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let place = place(kind, namespace, &name);
         if state.objects.contains_key(&place) {
-            return Err(Failure::new(409, "AlreadyExists", format!("already exists: {name}")));
+            return Err(Failure::new(
+                409,
+                "AlreadyExists",
+                format!("already exists: {name}"),
+            ));
         }
         object["apiVersion"] = json!(kind.api_version());
         object["kind"] = json!(kind.kind);
@@ -192,7 +205,8 @@ impl Api {
         let mut state = self.state();
         let old = existing(&state, place)?;
         let metadata = &old["metadata"];
-        let differs = |wanted: &Option<String>, have: &Value| wanted.as_ref().is_some_and(|wanted| have != wanted);
+        let differs =
+            |wanted: &Option<String>, have: &Value| wanted.as_ref().is_some_and(|wanted| have != wanted);
         if differs(&deletion.uid, &metadata["uid"])
             || differs(&deletion.resource_version, &metadata["resourceVersion"])
         {
@@ -205,7 +219,10 @@ impl Api {
 
     pub(crate) fn remove_all(&self, by: &str, kind: &Kind, namespace: &str) {
         let state = self.state();
-        let mine = state.objects.keys().filter(|place| place.plural == kind.plural && place.namespace == namespace);
+        let mine = state
+            .objects
+            .keys()
+            .filter(|place| place.plural == kind.plural && place.namespace == namespace);
         let places: Vec<Place> = mine.cloned().collect();
         drop(state);
         for place in places {
@@ -252,7 +269,14 @@ impl Api {
     }
 }
 
-fn judge(state: &mut State, by: &str, revision: u64, place: &Place, old: Option<&Value>, new: Option<&Value>) {
+fn judge(
+    state: &mut State,
+    by: &str,
+    revision: u64,
+    place: &Place,
+    old: Option<&Value>,
+    new: Option<&Value>,
+) {
     if state.broken.is_some() {
         return;
     }
@@ -269,8 +293,14 @@ fn judge(state: &mut State, by: &str, revision: u64, place: &Place, old: Option<
     let broken = judges.iter_mut().find_map(|judge| judge(&write).err());
     state.judges = judges;
     state.broken = broken.map(|broken| {
-        let interesting = state.log.iter().enumerate().filter(|(_, event)| event.place.plural != "leases");
-        let mut last: Vec<String> = interesting.map(|(at, event)| format!("{} {}", at + 1, event.told())).collect();
+        let interesting = state
+            .log
+            .iter()
+            .enumerate()
+            .filter(|(_, event)| event.place.plural != "leases");
+        let mut last: Vec<String> = interesting
+            .map(|(at, event)| format!("{} {}", at + 1, event.told()))
+            .collect();
         last.drain(..last.len().saturating_sub(TOLD));
         format!("{broken}\n{}", last.join("\n"))
     });
@@ -321,7 +351,13 @@ fn written(old: &Value, new: &Value, subresource: Subresource) -> Value {
             let mut next = with(new, "status", &old["status"]);
             next["apiVersion"] = old["apiVersion"].clone();
             next["kind"] = old["kind"].clone();
-            for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+            for field in [
+                "uid",
+                "creationTimestamp",
+                "deletionTimestamp",
+                "deletionGracePeriodSeconds",
+                "generation",
+            ] {
                 next["metadata"] = with(&next["metadata"], field, &old["metadata"][field]);
             }
             next["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
@@ -350,7 +386,10 @@ fn marked(old: &Value, deletion: &Deletion, now: &str) -> Value {
         _ => None,
     };
     if let Some(hold) = hold {
-        let mut finalizers = new["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let mut finalizers = new["metadata"]["finalizers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         if !finalizers.contains(&json!(hold)) {
             finalizers.push(json!(hold));
         }
@@ -358,8 +397,14 @@ fn marked(old: &Value, deletion: &Deletion, now: &str) -> Value {
     }
     let ended = matches!(old["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
     let runs = old["kind"] == "Pod" && !old["spec"]["nodeName"].is_null() && !ended;
-    let grace = if runs { deletion.grace_seconds.unwrap_or(30) } else { 0 };
-    let before = old["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(i64::MAX);
+    let grace = if runs {
+        deletion.grace_seconds.unwrap_or(30)
+    } else {
+        0
+    };
+    let before = old["metadata"]["deletionGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(i64::MAX);
     if new["metadata"]["deletionTimestamp"].is_null() {
         new["metadata"]["deletionTimestamp"] = json!(now);
     }
@@ -382,7 +427,11 @@ fn ends(place: &Place, object: &Value) -> bool {
 }
 
 fn named(plural: &str, namespace: &str, name: &str) -> Place {
-    place(Kind::named(plural).expect("a resource that is known"), namespace, name)
+    place(
+        Kind::named(plural).expect("a resource that is known"),
+        namespace,
+        name,
+    )
 }
 
 /// A JSON merge patch; a strategic one merges conditions by their types.
@@ -404,7 +453,11 @@ fn merge(into: &mut Value, from: Value, strategic: bool) {
 }
 
 fn merge_conditions(into: &mut Map<String, Value>, from: Value) {
-    let mut all = into.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut all = into
+        .get("conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     for new in from.as_array().cloned().unwrap_or_default() {
         match all.iter_mut().find(|old| old["type"] == new["type"]) {
             Some(old) => merge(old, new, true),

@@ -70,7 +70,10 @@ async fn agents(world: World) {
 async fn users(world: &World, priorities: u64) {
     for step in 0_u64..64 {
         sleep(Duration::from_millis(world.random.below(0..400))).await;
-        if let Some(joins) = NODES.get(usize::try_from(step / 8).unwrap_or(0)).filter(|_| step % 8 == 0) {
+        if let Some(joins) = NODES
+            .get(usize::try_from(step / 8).unwrap_or(0))
+            .filter(|_| step % 8 == 0)
+        {
             world.api.create("nodes", node(joins));
         }
         let name = format!("p{}", world.random.below(0..24));
@@ -79,11 +82,15 @@ async fn users(world: &World, priorities: u64) {
                 world.api.delete("pods", "default", &name, None);
             }
         } else {
-            world.api.create("pods", pod(&name, world.random.below(0..priorities)));
+            world
+                .api
+                .create("pods", pod(&name, world.random.below(0..priorities)));
         }
     }
     for pod in world.api.list("pods").iter().skip(ROOM * NODES.len()) {
-        world.api.delete("pods", "default", text(&pod["metadata"]["name"]), None);
+        world
+            .api
+            .delete("pods", "default", text(&pod["metadata"]["name"]), None);
     }
 }
 
@@ -102,9 +109,15 @@ fn story(seed: u64, bug: Option<&'static str>) {
         let healed = CancellationToken::new();
         let mut tasks = vec![AbortOnDropHandle::new(tokio::spawn(agents(world.clone())))];
         for name in ["first", "second"] {
-            let candidate = keep_alive(world.clone(), name, Faults::drawn, healed.clone(), move |client, env| {
-                Scheduler::new(SchedulerConfig::new(client, name), env).run(CancellationToken::new())
-            });
+            let candidate = keep_alive(
+                world.clone(),
+                name,
+                Faults::drawn,
+                healed.clone(),
+                move |client, env| {
+                    Scheduler::new(SchedulerConfig::new(client, name), env).run(CancellationToken::new())
+                },
+            );
             tasks.push(AbortOnDropHandle::new(tokio::spawn(candidate)));
         }
         // With more than one priority pods make room for others.
@@ -123,5 +136,5 @@ fn no_node_is_over_committed_and_every_pod_finds_its_place() {
 #[test]
 #[should_panic(expected = "pods on")]
 fn nodes_are_over_committed_when_a_new_leader_trusts_its_copies() {
-    (0..60).for_each(|seed| story(seed, Some("trusts-warm-caches")));
+    (0..400).for_each(|seed| story(seed, Some("trusts-warm-caches")));
 }
