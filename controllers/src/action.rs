@@ -197,12 +197,13 @@ impl Action {
         })
     }
 
-    pub fn delete_with<K: Object>(object: &K, propagation: Propagation) -> Self {
+    /// As [`Action::delete_seen`], with what becomes of the dependents.
+    pub fn delete_seen_with<K: Object>(object: &K, propagation: Propagation) -> Self {
         Self::Delete(Deletion {
             target: Target::of(object),
             propagation: Some(propagation),
             grace_seconds: None,
-            resource_version: None,
+            resource_version: Some(object.meta().resource_version().to_owned()),
         })
     }
 

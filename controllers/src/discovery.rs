@@ -1,8 +1,11 @@
 //! Which resources the server has: the set changes with custom resources and aggregated servers.
 
 use crate::object::ResourceType;
+use crate::runner::SyncError;
 use http::header::ACCEPT;
 use kube::Client;
+use kube::api::ListParams;
+use kube::core::{ObjectList, PartialObjectMeta, Request};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -67,6 +70,38 @@ pub async fn discover(client: &Client) -> Result<Resources, kube::Error> {
     }
     resources.all.sort();
     Ok(resources)
+}
+
+/// The metadata of all objects of a resource, in one namespace or (with an empty one) everywhere, as the server has them
+/// now. None when the resource is gone since it was discovered, or can't be listed.
+///
+/// # Errors
+/// When the server doesn't answer.
+pub async fn list_metadata(
+    client: &Client,
+    found: &Discovered,
+    namespace: &str,
+) -> Result<Vec<PartialObjectMeta>, SyncError> {
+    let version = found.resource.api_version();
+    let root = if found.resource.group.is_empty() {
+        format!("/api/{version}")
+    } else {
+        format!("/apis/{version}")
+    };
+    let plural = &found.resource.plural;
+    let url = if namespace.is_empty() {
+        format!("{root}/{plural}")
+    } else {
+        format!("{root}/namespaces/{namespace}/{plural}")
+    };
+    let request = Request::new(url)
+        .list_metadata(&ListParams::default())
+        .map_err(|error| SyncError::Other(error.to_string()))?;
+    match client.request::<ObjectList<PartialObjectMeta>>(request).await {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 405 => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn get(client: &Client, path: &str) -> Result<Value, kube::Error> {

@@ -10,18 +10,27 @@ mod plan;
 mod tests;
 
 use crate::action::Plan;
+use crate::discovery::list_metadata;
 use crate::object::{Key, MetaView};
 use crate::runner::{Context, Controller, SyncError, Watches};
 use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use graph::Owner;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::GetParams;
 use kube::core::{PartialObjectMeta, Request};
 use monitor::Monitor;
-use plan::{Observed, OwnerState};
+use plan::{Item, Observed, OwnerState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use support::Env;
+
+/// How long until an object is looked at again whose owner the server knows and the graph doesn't. Upstream puts it back
+/// into its queue likewise (`processAttemptToDeleteWorker`, 1.36).
+const UNSEEN: Duration = Duration::from_secs(10);
+/// Lists under way at once for one owner that leaves its dependents behind.
+const LISTS: usize = 16;
 
 pub struct GarbageCollector {
     monitor: Arc<Monitor>,
@@ -93,6 +102,33 @@ impl GarbageCollector {
     }
 }
 
+impl GarbageCollector {
+    /// The dependents of an owner that is to leave them behind, from the server: one that a watch doesn't show yet would
+    /// be collected as soon as its owner is gone. Upstream trusts its watches here.
+    async fn dependents(&self, owner: &Item, context: &Context) -> Result<Vec<Item>, SyncError> {
+        let (uid, namespace) = (owner.meta.uid(), owner.meta.namespace());
+        // An owner inside a namespace owns nothing outside of it.
+        let resources = self.monitor.collected().into_iter();
+        let resources = resources.filter(|found| found.namespaced || namespace.is_empty());
+        let listed: Vec<Vec<Item>> = stream::iter(resources)
+            .map(|found| async move {
+                let all = list_metadata(&context.client, &found, namespace)
+                    .await?
+                    .into_iter();
+                let mine = all.filter(|object| object.metadata.owners().iter().any(|owner| owner.uid == uid));
+                let items = mine.map(|object| Item {
+                    resource: found.resource.clone(),
+                    meta: Arc::new(monitor::relevant(&object.metadata)),
+                });
+                Ok::<_, SyncError>(items.collect())
+            })
+            .buffered(LISTS)
+            .try_collect()
+            .await?;
+        Ok(listed.into_iter().flatten().collect())
+    }
+}
+
 impl Controller for GarbageCollector {
     fn name(&self) -> &'static str {
         "garbage-collector-controller"
@@ -108,17 +144,29 @@ impl Controller for GarbageCollector {
                 // Dependents that aren't listed yet would be missed.
                 return Err(SyncError::Other("metadata is still being listed".into()));
             }
-            let Some((item, dependents)) = self.monitor.read(|graph| graph.look(&key.name)) else {
+            let Some((item, mut dependents)) = self.monitor.read(|graph| graph.look(&key.name)) else {
                 return Ok(Plan::nothing());
             };
+            if plan::frees_dependents(&item) {
+                dependents = self.dependents(&item, context).await?;
+            }
             let owners = self
                 .owners(item.meta.owners(), item.meta.namespace(), context)
                 .await?;
-            Ok(plan::plan(&Observed {
+            let unseen = self.monitor.read(|graph| {
+                let mut owners = owners.iter();
+                owners.any(|(uid, state)| *state == OwnerState::Present && graph.state(uid).is_none())
+            });
+            let mut plan = plan::plan(&Observed {
                 item,
                 dependents,
                 owners,
-            }))
+            });
+            if unseen {
+                // It may come and go before the watch shows it, which then tells nothing of it.
+                plan.look_again(UNSEEN);
+            }
+            Ok(plan)
         })
     }
 

@@ -10,6 +10,9 @@ use support::Env;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+/// A new leader that acts on its caches as they are; see `Env::sabotage`.
+const TRUSTS_WARM_CACHES: &str = "trusts-warm-caches";
+
 /// The component: `ControllerManager::new(config, env)?.run(cancel)`.
 pub struct ControllerManager {
     config: Config,
@@ -67,8 +70,14 @@ impl ControllerManager {
         election
             .run(&cancel, |leadership| {
                 let (informers, runners) = (Arc::clone(&informers), runners.clone());
+                let trusting = self.env.sabotage.is(TRUSTS_WARM_CACHES);
                 async move {
                     informers.synced().await;
+                    if !trusting {
+                        // The caches may lag behind the leader before, and not all alike: a plan could see the owner
+                        // after, and its pods before, what that leader wrote.
+                        informers.refreshed().await;
+                    }
                     informers.replay();
                     work(&runners, Fence::Leader(leadership)).await;
                 }

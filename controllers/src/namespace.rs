@@ -5,14 +5,13 @@ mod plan;
 pub use plan::{Contents, Item, Observed, plan};
 
 use crate::action::Plan;
-use crate::discovery::{Discovered, discover};
+use crate::discovery::{Discovered, discover, list_metadata};
 use crate::object::{Key, MetaView};
 use crate::runner::{Cache, Context, Controller, Informers, SyncError, Watches};
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::ListParams;
-use kube::core::{ObjectList, PartialObjectMeta, Request};
+use kube::Api;
 use std::sync::Arc;
 
 /// Lists under way at once for one namespace.
@@ -55,27 +54,7 @@ impl NamespaceController {
 }
 
 async fn contents(context: &Context, namespace: &str, found: Discovered) -> Result<Contents, SyncError> {
-    let path = if found.resource.group.is_empty() {
-        "/api"
-    } else {
-        "/apis"
-    };
-    let version = found.resource.api_version();
-    let plural = &found.resource.plural;
-    let request = Request::new(format!("{path}/{version}/namespaces/{namespace}/{plural}"));
-    let request = request
-        .list_metadata(&ListParams::default())
-        .map_err(|error| SyncError::Other(error.to_string()))?;
-    let items = match context
-        .client
-        .request::<ObjectList<PartialObjectMeta>>(request)
-        .await
-    {
-        Ok(list) => list.items,
-        // The resource went away since discovery, or can't be listed: nothing of it can be left behind.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 405 => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
+    let items = list_metadata(&context.client, &found, namespace).await?;
     let items = items.into_iter().map(|item| Item {
         name: item.metadata.name().to_owned(),
         uid: item.metadata.uid().to_owned(),
@@ -100,9 +79,21 @@ impl Controller for NamespaceController {
 
     fn sync<'a>(&'a self, key: &'a Key, context: &'a Context) -> BoxFuture<'a, Result<Plan, SyncError>> {
         Box::pin(async move {
-            match self.namespaces.get(key) {
-                Some(namespace) if namespace.metadata.is_terminating() && plan::is_held(&namespace) => {
-                    Ok(plan(&self.observe(namespace, context).await?))
+            let dying =
+                |namespace: &Namespace| namespace.metadata.is_terminating() && plan::is_held(namespace);
+            if !self
+                .namespaces
+                .get(key)
+                .is_some_and(|namespace| dying(&namespace))
+            {
+                return Ok(Plan::nothing());
+            }
+            // Contents are named by the namespace's name alone: the one that is seen may be gone, and another have taken
+            // its name. Source: `Delete` of `namespaced_resources_deleter.go` (1.36).
+            let api = Api::<Namespace>::all(context.client.clone());
+            match api.get_opt(&key.name).await? {
+                Some(namespace) if dying(&namespace) => {
+                    Ok(plan(&self.observe(Arc::new(namespace), context).await?))
                 }
                 _ => Ok(Plan::nothing()),
             }

@@ -6,9 +6,9 @@ use crate::object::{Key, MetaView};
 use crate::runner::{Cache, Context, Controller, Informers, Watches};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The cluster's IPv4 range, cut into equal parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +85,13 @@ fn parse(text: &str) -> Option<(u32, u8)> {
     Some((u32::from(address) & mask, prefix))
 }
 
-/// Gives every node without a range the lowest free one, in the order of names.
-pub fn plan(nodes: &[Arc<Node>], range: ClusterRange) -> Plan {
+/// Ranges that were given out and that no node was seen to have, by uid of the node: the write may have been carried
+/// out though its answer was lost.
+pub type Given = BTreeMap<String, String>;
+
+/// Gives every node without a range the one it was given before, or the lowest free one, in the order of names.
+/// Source: upstream's `cidrset` remembers likewise what it gave (`range_allocator.go`, 1.36).
+pub fn plan(nodes: &[Arc<Node>], range: ClusterRange, given: &mut Given) -> Plan {
     let mut used = BTreeSet::new();
     let has_range = |node: &Node| {
         node.spec
@@ -104,15 +109,26 @@ pub fn plan(nodes: &[Arc<Node>], range: ClusterRange) -> Plan {
             used.extend(range.indices(&cidr));
         }
     }
+    let bare: BTreeSet<&str> = nodes
+        .iter()
+        .filter(|node| has_range(node).is_none())
+        .map(|node| node.metadata.uid())
+        .collect();
+    given.retain(|uid, _| bare.contains(uid.as_str()));
+    for cidr in given.values() {
+        used.extend(range.indices(cidr));
+    }
     let mut free = (0..range.parts()).filter(|index| !used.contains(index));
     let mut actions = Vec::new();
     for node in nodes {
         if has_range(node).is_some() || node.metadata.is_terminating() {
             continue;
         }
-        match free.next() {
-            Some(index) => {
-                let cidr = range.part(index);
+        let uid = node.metadata.uid();
+        let before = given.get(uid).cloned();
+        match before.or_else(|| free.next().map(|index| range.part(index))) {
+            Some(cidr) => {
+                given.insert(uid.to_owned(), cidr.clone());
                 let spec = json!({"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}});
                 actions.push(Action::patch_seen(node.as_ref(), spec));
             }
@@ -130,6 +146,7 @@ pub fn plan(nodes: &[Arc<Node>], range: ClusterRange) -> Plan {
 pub struct NodeIpamController {
     nodes: Cache<Node>,
     range: ClusterRange,
+    given: Mutex<Given>,
 }
 
 impl NodeIpamController {
@@ -137,6 +154,7 @@ impl NodeIpamController {
         Self {
             nodes: informers.of(),
             range,
+            given: Mutex::default(),
         }
     }
 }
@@ -160,13 +178,14 @@ impl Controller for NodeIpamController {
     }
 
     fn plan(&self, _key: &Key, _context: &Context) -> Plan {
-        plan(&self.nodes.list(), self.range)
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        plan(&self.nodes.list(), self.range, &mut given)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ClusterRange, plan};
+    use super::{ClusterRange, Given, plan};
     use crate::action::Action;
     use crate::testing::object;
     use k8s_openapi::api::core::v1::Node;
@@ -177,14 +196,33 @@ mod tests {
         object(json!({"metadata": {"name": name, "uid": name}, "spec": {"podCIDR": cidr}}))
     }
 
-    fn given(nodes: &[Arc<Node>], range: ClusterRange) -> Vec<String> {
+    fn given(nodes: &[Arc<Node>], range: ClusterRange, remembered: &mut Given) -> Vec<String> {
         let cidr = |action: &Action| match action {
             Action::Patch { target, patch, .. } => {
                 format!("{} {}", target.key, patch["spec"]["podCIDR"].as_str().unwrap())
             }
             other => other.summary(),
         };
-        plan(nodes, range).actions.iter().map(cidr).collect()
+        let plan = plan(nodes, range, remembered);
+        plan.actions.iter().map(cidr).collect()
+    }
+
+    #[test]
+    fn a_range_whose_giving_was_not_answered_is_given_to_nobody_else() {
+        let range = ClusterRange::parse("10.244.0.0/16", 24).unwrap();
+        let mut remembered = Given::new();
+        assert_eq!(
+            given(&[node("b", None)], range, &mut remembered),
+            ["b 10.244.0.0/24"]
+        );
+        // Another node joins before the first is seen with its range.
+        let both = [node("a", None), node("b", None)];
+        assert_eq!(
+            given(&both, range, &mut remembered),
+            ["a 10.244.1.0/24", "b 10.244.0.0/24"]
+        );
+        let seen = [node("a", Some("10.244.1.0/24")), node("b", Some("10.244.0.0/24"))];
+        assert!(given(&seen, range, &mut remembered).is_empty() && remembered.is_empty());
     }
 
     #[test]
@@ -198,7 +236,7 @@ mod tests {
             node("e", None),
         ];
         assert_eq!(
-            given(&nodes, range),
+            given(&nodes, range, &mut Given::new()),
             ["a 10.244.1.0/24", "d 10.244.4.0/24", "e 10.244.5.0/24"]
         );
     }
@@ -206,7 +244,7 @@ mod tests {
     #[test]
     fn an_exhausted_cluster_range_is_told() {
         let range = ClusterRange::parse("10.0.0.0/24", 24).unwrap();
-        let told = given(&[node("a", None), node("b", None)], range);
+        let told = given(&[node("a", None), node("b", None)], range, &mut Given::new());
         assert_eq!(
             told,
             [

@@ -4,10 +4,12 @@
 use crate::action::{Action, Deletion, Plan, Target};
 use crate::object::{Key, MetaView};
 use crate::pod_state;
-use crate::runner::{Cache, Context, Controller, Informers, Watches};
+use crate::runner::{Cache, Context, Controller, Informers, SyncError, Watches};
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Api;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +49,7 @@ pub fn plan(observed: &Observed) -> Plan {
         match known.get(node) {
             None => {
                 let since = observed.missing_since.get(node).copied().unwrap_or(observed.now);
-                if observed.now.duration_since(since) >= QUARANTINE {
+                if is_lost(since, observed.now) {
                     actions.extend(force(pod, Some("PodGC: node no longer exists"), observed.now));
                 }
             }
@@ -66,6 +68,10 @@ pub fn plan(observed: &Observed) -> Plan {
         },
         again_after: Some(PERIOD),
     }
+}
+
+fn is_lost(missing_since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(missing_since) >= QUARANTINE
 }
 
 /// Marks the pod as failed if it hasn't ended, and removes it without waiting for a node agent.
@@ -182,15 +188,25 @@ impl Controller for PodGcController {
         });
     }
 
-    fn plan(&self, _key: &Key, context: &Context) -> Plan {
-        let (pods, nodes) = (self.pods.list(), self.nodes.list());
-        let missing_since = self.missing(&pods, &nodes, context.now);
-        plan(&Observed {
-            pods,
-            nodes,
-            missing_since,
-            threshold: self.threshold,
-            now: context.now,
+    fn sync<'a>(&'a self, _key: &'a Key, context: &'a Context) -> BoxFuture<'a, Result<Plan, SyncError>> {
+        Box::pin(async move {
+            let (pods, mut nodes) = (self.pods.list(), self.nodes.list());
+            let missing_since = self.missing(&pods, &nodes, context.now);
+            for (name, _) in missing_since
+                .iter()
+                .filter(|(_, since)| is_lost(**since, context.now))
+            {
+                // The watch may be behind. Source: `checkIfNodeExists` (1.36).
+                let api = Api::<Node>::all(context.client.clone());
+                nodes.extend(api.get_opt(name).await?.map(Arc::new));
+            }
+            Ok(plan(&Observed {
+                pods,
+                nodes,
+                missing_since,
+                threshold: self.threshold,
+                now: context.now,
+            }))
         })
     }
 }

@@ -5,6 +5,8 @@
 //!   its last plan wrote: a plan never repeats a creation because the cache was behind.
 //! - Caches and queues run before leadership (warm standby); plans are made and executed only under it, and every
 //!   write is fenced by it.
+//! - The first plan of a leader is made from caches that show everything the leaders before it wrote: each kind is
+//!   listed once more, after the lease was taken.
 //! - A conflict isn't an error: the plan was stale and is made again.
 
 mod cache;

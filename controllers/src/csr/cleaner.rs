@@ -34,7 +34,8 @@ pub fn plan(request: &CertificateSigningRequest, now: Timestamp) -> Plan {
             actions: Vec::new(),
             again_after: Some(left),
         },
-        _ => vec![Action::delete(request)].into(),
+        // Only as it was seen: it may have had its answer since.
+        _ => vec![Action::delete_seen(request)].into(),
     }
 }
 

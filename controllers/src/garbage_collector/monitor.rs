@@ -66,6 +66,13 @@ impl Monitor {
         self.state().resources.by_kind(group, kind).cloned()
     }
 
+    /// Every resource whose objects may be dependents.
+    pub fn collected(&self) -> Vec<Discovered> {
+        let state = self.state();
+        let all = state.resources.all.iter();
+        all.filter(|found| is_collected(found)).cloned().collect()
+    }
+
     /// Follows the server's resources from now on; uids that need a look go to `queue`.
     pub fn start(self: &Arc<Self>, queue: Queue<Key>) {
         let weak = Arc::downgrade(self);
@@ -178,7 +185,7 @@ fn is_collected(found: &Discovered) -> bool {
 }
 
 /// What the graph reads, so that it holds no labels and annotations of the whole cluster.
-fn relevant(meta: &ObjectMeta) -> ObjectMeta {
+pub fn relevant(meta: &ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: meta.name.clone(),
         namespace: meta.namespace.clone(),

@@ -30,15 +30,21 @@ pub enum OwnerState {
 
 pub struct Observed {
     pub item: Item,
+    /// As the graph has them; from the server if [`frees_dependents`].
     pub dependents: Vec<Item>,
     /// Of every owner that the item names, by uid.
     pub owners: BTreeMap<String, OwnerState>,
 }
 
+/// Whether the plan for this object takes it out of its dependents: then all of them must be known.
+pub fn frees_dependents(item: &Item) -> bool {
+    item.meta.is_terminating() && item.meta.has_finalizer(ORPHAN)
+}
+
 pub fn plan(observed: &Observed) -> Plan {
     let item = &observed.item;
     if item.meta.is_terminating() {
-        return if item.meta.has_finalizer(ORPHAN) {
+        return if frees_dependents(item) {
             orphan(observed).into()
         } else if item.meta.has_finalizer(FOREGROUND) {
             foreground(observed).into()

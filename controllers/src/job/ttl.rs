@@ -27,7 +27,8 @@ pub fn plan(job: &Job, now: Timestamp) -> Plan {
             actions: Vec::new(),
             again_after: Some(left),
         },
-        _ => vec![Action::delete_with(job, Propagation::Foreground)].into(),
+        // Only as it was seen: somebody may have given it more time since.
+        _ => vec![Action::delete_seen_with(job, Propagation::Foreground)].into(),
     }
 }
 

@@ -100,6 +100,8 @@ pub(super) trait AnyCache: Send + Sync {
     /// Hands every object and every later change to the handlers, for ever.
     fn run(&self) -> BoxFuture<'static, ()>;
     fn synced(&self) -> BoxFuture<'static, ()>;
+    /// Waits until the cache shows everything that was written before this call.
+    fn refreshed(&self) -> BoxFuture<'static, ()>;
     /// Waits until the cache meets the expectation.
     fn shows(&self, key: Key, expectation: Expectation) -> BoxFuture<'static, ()>;
     /// Handles every object once more.
@@ -123,6 +125,15 @@ impl<K: Object> AnyCache for Cache<K> {
         Box::pin(async move {
             if let Some(informer) = informer {
                 informer.synced().await;
+            }
+        })
+    }
+
+    fn refreshed(&self) -> BoxFuture<'static, ()> {
+        let informer = self.0.informer.clone();
+        Box::pin(async move {
+            if let Some(informer) = informer {
+                informer.refreshed().await;
             }
         })
     }

@@ -87,6 +87,11 @@ impl Informers {
         join_all(self.entries().iter().map(|entry| entry.any.synced())).await;
     }
 
+    /// Waits until every cache shows what was written before this call: by the leader before, above all.
+    pub(crate) async fn refreshed(&self) {
+        join_all(self.entries().iter().map(|entry| entry.any.refreshed())).await;
+    }
+
     /// Hands every object to its handlers once more: what another leader did meanwhile must be looked at.
     pub(crate) fn replay(&self) {
         for entry in self.entries() {

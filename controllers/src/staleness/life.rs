@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// A new leader begins with views of the present.
+    /// A new leader begins with views of the present, as the runner's do.
     pub fn with_fresh_leaders(self) -> Self {
         Self { behind: 1, ..self }
     }

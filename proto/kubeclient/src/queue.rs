@@ -3,7 +3,7 @@
 //! Invariants (as of client-go's `util/workqueue`):
 //! - A key waits at most once, however often it's added.
 //! - A key is never worked on twice at once: added while in work, it waits until that work is done.
-//! - No key is lost: work that is dropped before it said how it ended, as when leadership is lost, comes again.
+//! - Work that is given up midway comes again: no key is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -215,7 +215,8 @@ impl<T: Ord + Clone> State<T> {
     }
 }
 
-/// A key in work. Dropping it without a word on how the work ended asks for the key again.
+/// A key in work. When it's dropped without a word on how the work ended, the work was given up midway, by a leader that
+/// lost its lease for instance: the key waits again at once, for whoever takes from the queue next.
 pub struct Processing<T: Ord + Clone> {
     key: T,
     queue: Queue<T>,

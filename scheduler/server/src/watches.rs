@@ -58,4 +58,21 @@ impl Watches {
             self.stateful_sets.synced(),
         );
     }
+
+    /// Waits until everything is shown that was written before this call.
+    pub(crate) async fn refreshed(&self) {
+        tokio::join!(
+            self.pods.refreshed(),
+            self.nodes.refreshed(),
+            self.namespaces.refreshed(),
+            self.claims.refreshed(),
+            self.volumes.refreshed(),
+            self.classes.refreshed(),
+            self.budgets.refreshed(),
+            self.services.refreshed(),
+            self.replica_sets.refreshed(),
+            self.replication_controllers.refreshed(),
+            self.stateful_sets.refreshed(),
+        );
+    }
 }
