@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("support", &["proto"]),
     ("kubeschema", &[]),
     ("test-ports", &[]),
+    ("test-api", &["support"]),
     ("kubeclient", &["support", "proto", "kubeschema"]),
     ("kvstore-core", &["proto"]),
     ("kvstore-storage", &["proto", "kvstore-core"]),
