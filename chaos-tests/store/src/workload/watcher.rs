@@ -35,7 +35,7 @@ pub async fn recorder(mut client: Client, board: Board) {
     }
 }
 
-/// Lists, watches on from there, and begins again on another member after a while.
+/// Lists, watches on from there, and begins again on another member after a while, now and then further back.
 pub async fn watcher(mut client: Client, board: Board) {
     let mut next = 0;
     let mut create = WatchCreateRequest::default();
@@ -73,6 +73,10 @@ pub async fn watcher(mut client: Client, board: Board) {
         next = listen(&mut client, &board, create.clone(), next, false, Some(long)).await;
         if client.chance(30) {
             next = 0;
+        } else if client.chance(20) {
+            // As one who was away for long: what it asks for may have been compacted.
+            let back = i64::try_from(client.random.below(1..400)).unwrap_or(1);
+            next = (next - back).max(1);
         }
         client.give_up();
         tokio::time::sleep(PAUSE).await;
