@@ -1,13 +1,13 @@
 //! POST: a new object.
 
-use super::object::{set_resource_version, to_storage};
+use super::object::{convert, parse, set_resource_version, to_storage};
 use super::write::{Ownership, Writer};
 use crate::admission::{self, Operation};
 use crate::front::{Call, object_response};
 use crate::http::Response;
 use crate::services;
 use crate::state::{State, store_error};
-use crate::store::Put;
+use crate::store::{Put, Stored};
 use apiserver_core::options::{WriteKind, WriteOptions};
 use apiserver_core::{ApiError, Resource, metadata, tree};
 use serde_json::Value;
@@ -47,9 +47,10 @@ pub(crate) async fn create_object(
     ownership: Ownership,
 ) -> Result<Value, ApiError> {
     let generated = tree::name(&object).is_empty();
-    let uid = state.env.random.uuid();
     let now = writer.now_text();
     for _ in 0..NAME_ATTEMPTS {
+        // Of each attempt: one that was thought to have failed may turn out to have made an object.
+        let uid = state.env.random.uuid();
         let mut random = [0_u8; 5];
         state.env.random.fill(&mut random);
         let creation = metadata::Creation {
@@ -105,7 +106,11 @@ pub(crate) async fn create_object(
                 writer.warnings.extend(warnings);
                 return Ok(new);
             }
-            Ok(Put::Conflict(_)) => {
+            Ok(Put::Conflict(found)) => {
+                if let Some(ours) = found.and_then(|stored| ours(&stored, &uid)) {
+                    writer.warnings.extend(warnings);
+                    return Ok(convert(ours, resource));
+                }
                 reserved.release(state).await;
                 if !generated {
                     return Err(ApiError::already_exists(&resource.group_resource(), &name));
@@ -121,6 +126,14 @@ pub(crate) async fn create_object(
         &resource.group_resource(),
         tree::text(&object, &["metadata", "generateName"]),
     ))
+}
+
+/// What stands in the way of a create, if that create has made it: its answer was lost, and somebody has changed the
+/// object before it was tried again. Nobody else could know this UID.
+fn ours(found: &Stored, uid: &str) -> Option<Value> {
+    parse(found)
+        .ok()
+        .filter(|object| tree::text(object, &["metadata", "uid"]) == uid)
 }
 
 /// Everything that may still refuse the finished object.
@@ -142,5 +155,29 @@ fn name_requester(request: &mut Value, writer: &Writer) {
     tree::set(request, &["spec", "groups"], user.groups.clone());
     if !user.extra.is_empty() {
         tree::set(request, &["spec", "extra"], serde_json::json!(user.extra));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ours;
+    use crate::store::Stored;
+    use serde_json::json;
+
+    /// Found with real processes: an answer was lost, the pod was bound meanwhile, and the same UID was given to a second
+    /// pod under another generated name.
+    #[test]
+    fn what_a_lost_answer_has_made_is_known_by_its_uid() {
+        let stored = Stored {
+            key: "/registry/pods/default/web-1".into(),
+            value: json!({"metadata": {"name": "web-1", "uid": "u1"}, "spec": {"nodeName": "n"}})
+                .to_string()
+                .into(),
+            mod_revision: 9,
+            lease: 0,
+        };
+        let found = ours(&stored, "u1").expect("it is ours");
+        assert_eq!(found["metadata"]["resourceVersion"], "9");
+        assert_eq!(ours(&stored, "u2"), None);
     }
 }
