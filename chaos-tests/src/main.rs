@@ -1,16 +1,10 @@
-//! Runs simulated clusters: one seed, many, or one twice.
-//!
-//! Ends with 0 when every promise was kept, 1 on a safety violation, 2 on a liveness violation, 3 on a crash,
-//! 4 when the arguments make no sense.
+//! Runs simulated clusters; see `chaos_store::program`.
 
-use chaos_store::{parse_faults, runner, sabotage};
-use chaos_tests::{Options, Report, Topology, run};
+use chaos_store::sabotage::{Bug, CLUSTER_BUGS};
+use chaos_store::{Common, Program, program};
+use chaos_tests::{Options, Topology};
 use clap::Parser;
-use serde_json::json;
-use std::ops::Range;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 // A fifth of a world's time went into the C library's allocator.
 #[global_allocator]
@@ -19,15 +13,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The whole control plane in one deterministic world.
 #[derive(Debug, Clone, Parser)]
 struct Arguments {
-    /// Decides everything: options, latencies, elections, faults.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// A world for each of these seeds, `A..B` (B is left out), each in a process of its own.
-    #[arg(long, value_parser = runner::parse_seeds, conflicts_with = "seed")]
-    seeds: Option<Range<u64>>,
-    /// So many worlds at a time.
-    #[arg(long, default_value_t = 1)]
-    jobs: usize,
+    #[command(flatten)]
+    common: Common,
     /// all-in-one, single, single-external, ha-stacked-3, ha-stacked-5, ha-external-3, ha-external-5, apart; or
     /// `any`: the seed chooses.
     #[arg(long, default_value = "any")]
@@ -35,39 +22,18 @@ struct Arguments {
     /// Nodes beside the control plane.
     #[arg(long, default_value_t = 2)]
     nodes: usize,
-    /// Which faults happen, and how often: `crash=2,pause=1`, or `none`.
-    #[arg(long)]
-    faults: Option<String>,
-    /// Which users there are: `deployments=2,counters=0`; what isn't named is the seed's.
-    #[arg(long)]
-    workload: Option<String>,
-    #[arg(long)]
-    trouble_ms: Option<u64>,
-    #[arg(long)]
-    fault_pace_ms: Option<u64>,
-    /// Puts a known bug back in, to see whether it is found.
-    #[arg(long)]
-    sabotage: Option<String>,
-    /// After a violation, looks for a smaller world with the same one.
-    #[arg(long)]
-    shrink: bool,
-    /// Runs the world in two processes; their traces must be equal.
-    #[arg(long)]
-    twice: bool,
-    /// Puts every known bug of the components above the store back in, one after the other, and tells how many
-    /// worlds it takes to find it; or only the one given by `--sabotage`.
-    #[arg(long)]
-    prove: bool,
-    /// Where a violation is written to, as JSON.
-    #[arg(long, default_value = "target/chaos")]
-    failures: PathBuf,
-    /// Logs of the components, with simulated times, on standard error; filtered by `TRIREME_LOG`.
-    #[arg(long)]
-    logs: bool,
 }
 
-impl Arguments {
-    fn options(&self, seed: u64) -> Result<Options, String> {
+impl Program for Arguments {
+    const PACKAGE: &'static str = "chaos-tests";
+    const BUGS: &'static [Bug] = CLUSTER_BUGS;
+    type World = Options;
+
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn world(&self, seed: u64) -> Result<Options, String> {
         let topology = if self.topology == "any" {
             let number = usize::try_from(seed % Topology::ALL.len() as u64).unwrap_or(0);
             Topology::ALL[number]
@@ -75,113 +41,14 @@ impl Arguments {
             Topology::parse(&self.topology)?
         };
         let mut options = Options::of_seed(seed, topology, self.nodes);
-        if let Some(text) = &self.faults {
-            options.faults = parse_faults(text)?;
-        }
-        if let Some(text) = &self.workload {
+        self.common.change(&mut options.trouble)?;
+        if let Some(text) = &self.common.workload {
             options.workload.change(text)?;
         }
-        let millis = |given: Option<u64>, usual| given.map_or(usual, Duration::from_millis);
-        options.trouble = millis(self.trouble_ms, options.trouble);
-        options.fault_pace = millis(self.fault_pace_ms, options.fault_pace);
-        options.sabotage = match &self.sabotage {
-            Some(name) => Some(sabotage::find(name)?.name),
-            None => None,
-        };
         Ok(options)
     }
 }
 
-fn words(options: &Options) -> Vec<String> {
-    options.arguments().split(' ').map(str::to_owned).collect()
-}
-
 fn main() -> ExitCode {
-    runner::answer(dispatch)
-}
-
-fn dispatch(arguments: &Arguments) -> Result<u8, String> {
-    let text = |error: std::io::Error| error.to_string();
-    if let Some(seeds) = arguments.seeds.clone() {
-        // Mistakes are told once, not by every world.
-        arguments.options(seeds.start)?;
-        let sweep = runner::sweep(
-            seeds,
-            arguments.jobs,
-            |seed| {
-                let options = arguments.options(seed);
-                options.map(|options| words(&options)).unwrap_or_default()
-            },
-            |_| false,
-        );
-        println!("{sweep}");
-        return Ok(runner::exit_code(sweep.class()));
-    }
-    let options = arguments.options(arguments.seed)?;
-    if arguments.prove {
-        let failures = |bug: &str| arguments.failures.join(bug).display().to_string();
-        let words = |bug: &sabotage::Bug| ["--failures".to_owned(), failures(bug.name)].to_vec();
-        let only = arguments.sabotage.as_deref();
-        let hidden = runner::prove(sabotage::CLUSTER_BUGS, only, arguments.jobs, words);
-        return Ok(u8::from(hidden > 0));
-    }
-    if arguments.twice {
-        return runner::twice(&words(&options)).map_err(text);
-    }
-    if arguments.shrink {
-        let smallest = runner::shrink(options, Options::smaller, words).map_err(text)?;
-        println!("smallest: cargo run -p chaos-tests -- {}", smallest.arguments());
-        let ended = runner::run(&words(&smallest)).map_err(text)?;
-        println!("{}", ended.output);
-        return Ok(runner::exit_code(ended.class));
-    }
-    println!("options {options}");
-    runner::report_panics(
-        format!("seed {} {}", options.seed, options.topology),
-        format!("cargo run -p chaos-tests -- {}", options.arguments()),
-        arguments.failures.clone(),
-    );
-    if arguments.logs {
-        chaos_store::log_to_stderr();
-    }
-    let report = run(options);
-    println!("{report}");
-    let Some(violation) = &report.violation else {
-        return Ok(0);
-    };
-    println!("commit {}", runner::commit());
-    println!(
-        "again: cargo run -p chaos-tests -- {}",
-        report.options.arguments()
-    );
-    match write_failure(arguments, &report) {
-        Ok(path) => println!("written to {}", path.display()),
-        Err(error) => eprintln!("the failure could not be written: {error}"),
-    }
-    Ok(violation.class.exit_code())
-}
-
-fn write_failure(arguments: &Arguments, report: &Report) -> std::io::Result<PathBuf> {
-    std::fs::create_dir_all(&arguments.failures)?;
-    let options = &report.options;
-    let path = arguments
-        .failures
-        .join(format!("{}-seed-{}.json", options.topology, options.seed));
-    let violation = report.violation.as_ref();
-    let failure = json!({
-        "seed": options.seed,
-        "commit": runner::commit(),
-        "options": options.to_string(),
-        "again": format!("cargo run -p chaos-tests -- {}", options.arguments()),
-        "class": violation.map(|violation| violation.class.to_string()),
-        "promise": violation.map(|violation| violation.promise.clone()),
-        "what": violation.map(|violation| violation.what.clone()),
-        "simulated_ms": u64::try_from(report.simulated.as_millis()).unwrap_or(u64::MAX),
-        "revision": report.revision,
-        "faults": report.faults,
-        "dump": report.dump,
-        "trace": format!("{:016x}", report.trace.hash),
-    });
-    std::fs::write(&path, format!("{failure:#}\n"))?;
-    Ok(path)
+    program::main::<Arguments>()
 }

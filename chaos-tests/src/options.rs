@@ -1,7 +1,7 @@
 //! Everything that decides a world; one seed gives all of it, and each part can be set by hand.
 
 use crate::topology::Topology;
-use chaos_store::FaultKind;
+use chaos_store::{FaultKind, Told, Trouble, World, parse_numbers};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -23,13 +23,8 @@ pub struct Options {
     pub seed: u64,
     pub topology: Topology,
     pub nodes: usize,
-    /// Faults happen for so long, once the cluster is up.
-    pub trouble: Duration,
-    pub fault_pace: Duration,
-    pub faults: BTreeMap<FaultKind, u64>,
+    pub trouble: Trouble,
     pub workload: Workload,
-    /// A bug put back in, by name, to see whether it is found.
-    pub sabotage: Option<&'static str>,
 }
 
 impl Options {
@@ -47,8 +42,8 @@ impl Options {
                 faults.insert(kind, weight);
             }
         }
-        let trouble = Duration::from_secs(random.below(20..40));
-        let fault_pace = Duration::from_millis(one_of(&[2_000, 4_000, 8_000]));
+        let lasts = Duration::from_secs(random.below(20..40));
+        let pace = Duration::from_millis(one_of(&[2_000, 4_000, 8_000]));
         let mut workload = Workload {
             deployments: few(1..4),
             stateful_sets: few(0..3),
@@ -66,74 +61,14 @@ impl Options {
             seed,
             topology,
             nodes,
-            trouble,
-            fault_pace,
-            faults,
+            trouble: Trouble {
+                lasts,
+                pace,
+                faults,
+                sabotage: None,
+            },
             workload,
-            sabotage: None,
         }
-    }
-
-    /// The arguments that repeat this world, without the program's name.
-    pub fn arguments(&self) -> String {
-        let usual = Self::of_seed(self.seed, self.topology, self.nodes);
-        let mut text = format!(
-            "--seed {} --topology {} --nodes {}",
-            self.seed, self.topology, self.nodes
-        );
-        if self.faults != usual.faults {
-            text += &format!(" --faults {}", list(&self.faults, ","));
-        }
-        if self.trouble != usual.trouble {
-            text += &format!(" --trouble-ms {}", self.trouble.as_millis());
-        }
-        if self.fault_pace != usual.fault_pace {
-            text += &format!(" --fault-pace-ms {}", self.fault_pace.as_millis());
-        }
-        if self.workload != usual.workload {
-            text += &format!(" --workload {}", self.workload);
-        }
-        if let Some(sabotage) = self.sabotage {
-            text += &format!(" --sabotage {sabotage}");
-        }
-        text
-    }
-
-    /// Each a step smaller than this world, the largest steps first.
-    pub fn smaller(&self) -> Vec<Self> {
-        let mut found = Vec::new();
-        let mut add = |change: &dyn Fn(&mut Self)| {
-            let mut smaller = self.clone();
-            change(&mut smaller);
-            if smaller != *self {
-                found.push(smaller);
-            }
-        };
-        if self.trouble > Duration::from_secs(5) {
-            add(&|smaller| smaller.trouble /= 2);
-        }
-        for kind in self.faults.keys() {
-            add(&|smaller| {
-                smaller.faults.remove(kind);
-            });
-        }
-        add(&|smaller| smaller.workload.counters = 0);
-        add(&|smaller| smaller.workload.appliers = 0);
-        add(&|smaller| smaller.workload.stateful_sets = 0);
-        add(&|smaller| smaller.workload.deployments /= 2);
-        found
-    }
-}
-
-fn list(faults: &BTreeMap<FaultKind, u64>, between: &str) -> String {
-    let list: Vec<String> = faults
-        .iter()
-        .map(|(kind, weight)| format!("{kind}={weight}"))
-        .collect();
-    if list.is_empty() {
-        "none".to_owned()
-    } else {
-        list.join(between)
     }
 }
 
@@ -154,11 +89,7 @@ impl Workload {
     /// # Errors
     /// When a name or a number is none.
     pub fn change(&mut self, text: &str) -> Result<(), String> {
-        for part in text.split(',').filter(|part| !part.is_empty()) {
-            let (name, value) = part
-                .split_once('=')
-                .ok_or_else(|| format!("`{part}` has no value"))?;
-            let count = value.parse().map_err(|_| format!("`{value}` is no number"))?;
+        for (name, count) in parse_numbers(text)? {
             match name {
                 "deployments" => self.deployments = count,
                 "stateful-sets" => self.stateful_sets = count,
@@ -171,19 +102,63 @@ impl Workload {
     }
 }
 
+impl World for Options {
+    fn arguments(&self) -> String {
+        let usual = Self::of_seed(self.seed, self.topology, self.nodes);
+        let mut text = format!(
+            "--seed {} --topology {} --nodes {}",
+            self.seed, self.topology, self.nodes
+        );
+        text += &self.trouble.arguments_beside(&usual.trouble);
+        if self.workload != usual.workload {
+            text += &format!(" --workload {}", self.workload);
+        }
+        text
+    }
+
+    fn smaller(&self) -> Vec<Self> {
+        let mut found = Vec::new();
+        let mut add = |change: &dyn Fn(&mut Self)| {
+            let mut smaller = self.clone();
+            change(&mut smaller);
+            if smaller != *self {
+                found.push(smaller);
+            }
+        };
+        if self.trouble.lasts > Duration::from_secs(5) {
+            add(&|smaller| smaller.trouble.lasts /= 2);
+        }
+        for kind in self.trouble.faults.keys() {
+            add(&|smaller| {
+                smaller.trouble.faults.remove(kind);
+            });
+        }
+        add(&|smaller| smaller.workload.counters = 0);
+        add(&|smaller| smaller.workload.appliers = 0);
+        add(&|smaller| smaller.workload.stateful_sets = 0);
+        add(&|smaller| smaller.workload.deployments /= 2);
+        found
+    }
+
+    fn name(&self) -> String {
+        format!("seed {} {}", self.seed, self.topology)
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}-seed-{}", self.topology, self.seed)
+    }
+
+    fn run(self) -> Told {
+        crate::world::run(self).told()
+    }
+}
+
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {}: {} with {} nodes, {:?} of trouble, a fault every {:?} of [{}], workload [{}], sabotage {}",
-            self.seed,
-            self.topology,
-            self.nodes,
-            self.trouble,
-            self.fault_pace,
-            list(&self.faults, " "),
-            self.workload,
-            self.sabotage.unwrap_or("none")
+            "seed {}: {} with {} nodes, {}, workload [{}]",
+            self.seed, self.topology, self.nodes, self.trouble, self.workload
         )
     }
 }

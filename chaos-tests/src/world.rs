@@ -11,8 +11,9 @@ use chaos_store::chronicle::Chronicle;
 use chaos_store::history::History;
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
-use chaos_store::{Class, Exits, FaultKind, Faults, Seeds, Targets, USUAL_LATENCY, Violation};
+use chaos_store::{Class, Exits, FaultKind, Faults, Seeds, Targets, Told, USUAL_LATENCY, Violation, verdict};
 use kvstore_storage::MemoryDisk;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -62,11 +63,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} seed {} {} after {:?} simulated ({:?} to heal): revision {}, {} watches, {} faults, {} events, trace {:016x}",
-            if self.violation.is_none() {
-                "KEPT"
-            } else {
-                "BROKEN"
-            },
+            verdict(self.violation.as_ref()),
             self.options.seed,
             self.options.topology,
             self.simulated,
@@ -80,9 +77,26 @@ impl fmt::Display for Report {
     }
 }
 
+impl Report {
+    pub(crate) fn told(&self) -> Told {
+        Told {
+            violation: self.violation.clone(),
+            text: self.to_string(),
+            details: json!({
+                "seed": self.options.seed,
+                "simulated_ms": u64::try_from(self.simulated.as_millis()).unwrap_or(u64::MAX),
+                "revision": self.revision,
+                "faults": self.faults,
+                "dump": self.dump,
+                "trace": format!("{:016x}", self.trace.hash),
+            }),
+        }
+    }
+}
+
 /// Runs one world to its end. At most one in a process: see `support::sim`.
 pub fn run(options: Options) -> Report {
-    let seeds = Seeds::new(options.seed, options.sabotage);
+    let seeds = Seeds::new(options.seed, options.trouble.sabotage);
     let mut sim = turmoil::Builder::new()
         .rng_seed(options.seed)
         .simulation_duration(LIMIT)
@@ -268,7 +282,7 @@ fn faults_of(
             }
         })),
     };
-    let mut kinds = options.faults.clone();
+    let mut kinds = options.trouble.faults.clone();
     if machines.len() == 1 {
         kinds.retain(|kind, _| kind.concerns_one_member());
     }
@@ -276,11 +290,11 @@ fn faults_of(
     kinds.remove(&FaultKind::BadDisk);
     Faults::new(
         seeds.random.fork(),
-        (&kinds, options.fault_pace),
+        (&kinds, options.trouble.pace),
         targets,
         board.clone(),
     )
-    .with_disk_bug(options.sabotage)
+    .with_disk_bug(options.trouble.sabotage)
 }
 
 /// Users that have not begun yet: tasks can be made only inside the simulation.
@@ -311,22 +325,7 @@ fn step_to_the_end(
 ) -> Result<(), Violation> {
     let mut up_at = None;
     let mut steps = 0_u64;
-    loop {
-        match sim.step() {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(error) => {
-                return Err(Violation::liveness("a world comes to an end", error.to_string()));
-            }
-        }
-        for (machine, why) in exits.take() {
-            if !faults.note_stop(sim, machine, &why) {
-                return Err(Violation::crash(
-                    "a store stops only when its disk fails",
-                    format!("{machine} {why:?}"),
-                ));
-            }
-        }
+    while !faults.step_world(sim, exits)? {
         steps += 1;
         if steps.is_multiple_of(COMPARE_EVERY) {
             let running = hardware
@@ -347,16 +346,11 @@ fn step_to_the_end(
             }
             continue;
         };
-        match board.stage() {
-            Stage::Trouble if now >= up_at + options.trouble => {
-                faults.heal(sim);
-                board.enter(Stage::Healed);
-            }
-            Stage::Trouble => faults.step(sim),
-            Stage::Healed if now >= up_at + options.trouble + AFTERMATH => board.enter(Stage::Quiet),
-            // Watchers may still wait for what nobody will look at.
-            Stage::Done => return Ok(()),
-            _ => {}
+        // Watchers may still wait for what nobody will look at.
+        if board.stage() == Stage::Done {
+            break;
         }
+        faults.follow_stage(sim, up_at + options.trouble.lasts, AFTERMATH);
     }
+    Ok(())
 }

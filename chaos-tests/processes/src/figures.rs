@@ -1,8 +1,8 @@
 //! How long nobody's writes to a store were acknowledged, after each kind of fault.
 
 use crate::faults::{Duty, Struck, well_stretches};
-use chaos_store::history::{Answer, Operation, Outcome};
-use std::collections::BTreeMap;
+use chaos_store::history::Operation;
+use chaos_store::{Failovers, LeaderHit, is_acknowledged_write, median_and_most};
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// it and acknowledged.
 #[derive(Debug, Default)]
 pub struct Figures {
-    pub until_a_write: BTreeMap<String, Vec<Duration>>,
+    pub until_a_write: Failovers,
     /// The longest time between two acknowledged writes.
     pub longest_gap: Duration,
     /// The longest time without an acknowledged write in which always the same or another majority was well, and
@@ -22,18 +22,16 @@ pub struct Figures {
 impl Figures {
     /// Of a store of so many members; what came later than `until` doesn't count.
     pub fn of(operations: &[Operation], struck: &[Struck], members: usize, until: Duration) -> Self {
-        let mut writes: Vec<(Duration, Duration)> = operations
+        let writes = operations
             .iter()
-            .filter(|operation| is_acknowledged_write(operation))
-            .filter_map(|operation| Some((operation.returned?, operation.called)))
-            .collect();
-        writes.sort_unstable();
+            .filter(|operation| is_acknowledged_write(operation));
+        let mut times: Vec<Duration> = writes.filter_map(|operation| operation.returned).collect();
         let mut figures = Self {
-            acknowledged: writes.len(),
+            acknowledged: times.len(),
             ..Self::default()
         };
-        let during = writes.iter().filter(|(returned, _)| *returned <= until);
-        let times: Vec<Duration> = during.map(|(returned, _)| *returned).collect();
+        times.retain(|returned| *returned <= until);
+        times.sort_unstable();
         let gaps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
         figures.longest_gap = gaps.max().unwrap_or_default();
         for pair in times.windows(2) {
@@ -43,17 +41,11 @@ impl Figures {
             }
         }
         let telling = |fault: &&Struck| fault.alone && fault.duties.contains(&Duty::LeadStore);
-        for fault in struck.iter().filter(telling) {
-            let first = writes.iter().find(|(_, called)| *called >= fault.at);
-            if let Some((returned, _)) = first {
-                let times = figures.until_a_write.entry(fault.kind.to_string()).or_default();
-                times.push(returned.saturating_sub(fault.at));
-            }
-        }
-        figures
-            .until_a_write
-            .values_mut()
-            .for_each(|times| times.sort_unstable());
+        let hits = struck.iter().filter(telling).map(|fault| LeaderHit {
+            at: fault.at,
+            kind: fault.kind.to_string(),
+        });
+        figures.until_a_write = Failovers::of(operations, &hits.collect::<Vec<_>>());
         figures
     }
 }
@@ -70,13 +62,6 @@ fn with_majority(
     })
 }
 
-fn is_acknowledged_write(operation: &Operation) -> bool {
-    match &operation.outcome {
-        Outcome::Answered { answer, .. } => matches!(answer, Answer::Put(_) | Answer::Delete(_)),
-        _ => false,
-    }
-}
-
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -84,8 +69,8 @@ impl fmt::Display for Figures {
             "{} writes acknowledged, the longest time without one {:.1?}, with a well majority {:.1?} (from {:.1?})",
             self.acknowledged, self.longest_gap, self.longest_refusal.0, self.longest_refusal.1
         )?;
-        for (kind, times) in &self.until_a_write {
-            let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
+        for (kind, times) in &self.until_a_write.0 {
+            let (median, most) = median_and_most(times);
             writeln!(
                 f,
                 "{kind} of the leader, {} times: writes again after {median:.0?} (median), {most:.0?} (most)",

@@ -11,7 +11,7 @@ use chaos_store::history::{self, History, now};
 use chaos_store::observer::{self, Report as ObserverReport};
 use chaos_store::stage::{Board, Stage};
 use chaos_store::workload::{Duties, etcd_user, kubernetes_user, lease_holder, operator, watcher};
-use chaos_store::{MEMBER_NAMES, Violation, Workload, judge};
+use chaos_store::{MEMBER_NAMES, Violation, Workload, judge, verdict};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -62,11 +62,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} after {:.1?} ({:.1?} to heal): {} operations, {} watches, revision {}, {} faults",
-            if self.violation.is_none() {
-                "KEPT"
-            } else {
-                "BROKEN"
-            },
+            verdict(self.violation.as_ref()),
             self.took,
             self.healed_in,
             self.operations,

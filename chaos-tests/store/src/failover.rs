@@ -1,16 +1,16 @@
 //! How long writes stayed away after a fault that hit the leader.
 
-use crate::fault_kind::FaultKind;
 use crate::history::{Answer, Operation, Outcome};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 /// A fault that hit the leader while nothing else was wrong, or had been for a while.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaderHit {
     pub at: Duration,
-    pub kind: FaultKind,
+    /// What happened to it.
+    pub kind: String,
 }
 
 /// Times from such faults to the first acknowledgement of a write that was asked for after them.
@@ -27,7 +27,7 @@ impl Failovers {
                 .filter(|operation| operation.called >= hit.at && is_acknowledged_write(operation))
                 .filter_map(|operation| operation.returned);
             if let Some(first) = answers.min() {
-                let times = all.0.entry(hit.kind.to_string()).or_default();
+                let times = all.0.entry(hit.kind.clone()).or_default();
                 times.push(first.saturating_sub(hit.at));
             }
         }
@@ -61,9 +61,7 @@ impl fmt::Display for Failovers {
     /// A line for each kind, with the median.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (kind, times) in &self.0 {
-            let mut times = times.clone();
-            times.sort_unstable();
-            let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
+            let (median, most) = median_and_most(times);
             writeln!(
                 f,
                 "{kind}, {} times: writes again after {median:?} (median), {most:?} (most)",
@@ -74,7 +72,16 @@ impl fmt::Display for Failovers {
     }
 }
 
-fn is_acknowledged_write(operation: &Operation) -> bool {
+/// Of times in any order; nothing of none.
+pub fn median_and_most(times: &[Duration]) -> (Duration, Duration) {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    (median, times.last().copied().unwrap_or_default())
+}
+
+/// Whether it is a put or a delete that was answered.
+pub fn is_acknowledged_write(operation: &Operation) -> bool {
     match &operation.outcome {
         Outcome::Answered { answer, .. } => matches!(answer, Answer::Put(_) | Answer::Delete(_)),
         _ => false,

@@ -3,8 +3,9 @@
 use crate::failover::LeaderHit;
 use crate::fault_kind::FaultKind;
 use crate::links::{Break, Links};
-use crate::members::{Exit, Terminator};
-use crate::stage::Board;
+use crate::members::{Exit, Exits, Terminator};
+use crate::outcome::Violation;
+use crate::stage::{Board, Stage};
 use jiff::SignedDuration;
 use kvstore_storage::MemoryDisk;
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,7 +128,7 @@ impl Faults {
     }
 
     /// Ends what is over, and begins something new when it is time to.
-    pub fn step(&mut self, sim: &mut Sim<'_>) {
+    fn step(&mut self, sim: &mut Sim<'_>) {
         let now = sim.elapsed();
         let over: Vec<u64> = self
             .on
@@ -147,7 +148,7 @@ impl Faults {
     }
 
     /// Ends everything.
-    pub fn heal(&mut self, sim: &mut Sim<'_>) {
+    fn heal(&mut self, sim: &mut Sim<'_>) {
         for number in self.on.keys().copied().collect::<Vec<_>>() {
             self.end(sim, number);
         }
@@ -158,7 +159,7 @@ impl Faults {
     }
 
     /// Starts a member that has stopped by itself.
-    pub fn restart(&mut self, sim: &mut Sim<'_>, member: &'static str) {
+    fn restart(&mut self, sim: &mut Sim<'_>, member: &'static str) {
         if !sim.is_host_running(member) {
             self.down.remove(member);
             // A disk that is still failing will stop it again.
@@ -170,9 +171,44 @@ impl Faults {
         }
     }
 
+    /// Steps the world, and starts members that may have stopped; gives whether it has ended.
+    ///
+    /// # Errors
+    /// When it hangs, or a member has stopped that no fault had hit.
+    pub fn step_world(&mut self, sim: &mut Sim<'_>, exits: &Exits) -> Result<bool, Violation> {
+        let ended = sim
+            .step()
+            .map_err(|error| Violation::liveness("a world comes to an end", error.to_string()))?;
+        if !ended {
+            for (member, why) in exits.take() {
+                if !self.note_stop(sim, member, &why) {
+                    return Err(Violation::crash(
+                        "a store stops only when its disk fails",
+                        format!("{member} {why:?}"),
+                    ));
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Goes on with the world's stage: trouble until `ends`, then all is whole, and `aftermath` later quiet.
+    pub fn follow_stage(&mut self, sim: &mut Sim<'_>, ends: Duration, aftermath: Duration) {
+        let now = sim.elapsed();
+        match self.board.stage() {
+            Stage::Trouble if now >= ends => {
+                self.heal(sim);
+                self.board.enter(Stage::Healed);
+            }
+            Stage::Trouble => self.step(sim),
+            Stage::Healed if now >= ends + aftermath => self.board.enter(Stage::Quiet),
+            _ => {}
+        }
+    }
+
     /// A member has stopped without losing power: says whether the faults explain it. When they are over already,
     /// it is started again.
-    pub fn note_stop(&mut self, sim: &mut Sim<'_>, member: &'static str, why: &Exit) -> bool {
+    fn note_stop(&mut self, sim: &mut Sim<'_>, member: &'static str, why: &Exit) -> bool {
         self.log
             .push(format!("{:?} {member} stopped: {why:?}", sim.elapsed()));
         self.stopping.remove(member);
@@ -293,7 +329,10 @@ impl Faults {
         };
         let alone = self.on.is_empty() && now >= self.whole_since + RECOVERED;
         if alone && self.board.leader().is_some_and(|leader| members == [leader]) {
-            self.leader_hits.push(LeaderHit { at: now, kind });
+            self.leader_hits.push(LeaderHit {
+                at: now,
+                kind: kind.to_string(),
+            });
         }
         self.hit.extend(members.iter().copied());
         self.number += 1;

@@ -1,6 +1,8 @@
 //! Everything that decides a world; one seed gives all of it, and each part can be set by hand.
 
 use crate::fault_kind::FaultKind;
+use crate::program::{Told, World};
+use crate::trouble::{Trouble, parse_numbers};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -25,17 +27,10 @@ pub struct Options {
     pub seed: u64,
     /// Members of the store: 1, 3 or 5.
     pub members: usize,
-    /// Faults happen for so long.
-    pub trouble: Duration,
-    /// The mean time from one fault to the next.
-    pub fault_pace: Duration,
-    /// How much each kind of fault weighs; those left out don't happen.
-    pub faults: BTreeMap<FaultKind, u64>,
+    pub trouble: Trouble,
     pub workload: Workload,
     /// Log entries after which a member cuts its log: few, so that lagging members need snapshots.
     pub snapshot_entries: u64,
-    /// A bug put back in, by name, to see whether it is found.
-    pub sabotage: Option<&'static str>,
 }
 
 impl Options {
@@ -47,8 +42,8 @@ impl Options {
         let one_of =
             |choices: &[u64]| choices[usize::try_from(random.below(0..choices.len() as u64)).unwrap_or(0)];
         let few = |range: std::ops::Range<u64>| usize::try_from(random.below(range)).unwrap_or(0);
-        let trouble = Duration::from_secs(random.below(8..20));
-        let fault_pace = Duration::from_millis(one_of(&[300, 800, 2_000]));
+        let lasts = Duration::from_secs(random.below(8..20));
+        let pace = Duration::from_millis(one_of(&[300, 800, 2_000]));
         let mut faults = BTreeMap::new();
         for kind in FaultKind::ALL {
             let weight = one_of(&[0, 0, 1, 2, 4]);
@@ -75,49 +70,15 @@ impl Options {
         Self {
             seed,
             members,
-            trouble,
-            fault_pace,
-            faults,
+            trouble: Trouble {
+                lasts,
+                pace,
+                faults,
+                sabotage: None,
+            },
             workload,
             snapshot_entries,
-            sabotage: None,
         }
-    }
-
-    /// The arguments that repeat this world, without the program's name.
-    pub fn arguments(&self) -> String {
-        let mut text = format!("--seed {} --members {}", self.seed, self.members);
-        let usual = Self::of_seed(self.seed, self.members);
-        let faults = |faults: &BTreeMap<FaultKind, u64>| {
-            let list: Vec<String> = faults
-                .iter()
-                .map(|(kind, weight)| format!("{kind}={weight}"))
-                .collect();
-            if list.is_empty() {
-                "none".to_owned()
-            } else {
-                list.join(",")
-            }
-        };
-        if self.faults != usual.faults {
-            text += &format!(" --faults {}", faults(&self.faults));
-        }
-        if self.trouble != usual.trouble {
-            text += &format!(" --trouble-ms {}", self.trouble.as_millis());
-        }
-        if self.fault_pace != usual.fault_pace {
-            text += &format!(" --fault-pace-ms {}", self.fault_pace.as_millis());
-        }
-        if self.snapshot_entries != usual.snapshot_entries {
-            text += &format!(" --snapshot-entries {}", self.snapshot_entries);
-        }
-        if self.workload != usual.workload {
-            text += &format!(" --workload {}", self.workload);
-        }
-        if let Some(sabotage) = self.sabotage {
-            text += &format!(" --sabotage {sabotage}");
-        }
-        text
     }
 }
 
@@ -144,20 +105,15 @@ impl Workload {
     /// # Errors
     /// When a name or a number is none.
     pub fn change(&mut self, text: &str) -> Result<(), String> {
-        for part in text.split(',').filter(|part| !part.is_empty()) {
-            let (name, value) = part
-                .split_once('=')
-                .ok_or_else(|| format!("`{part}` has no value"))?;
-            let number: u64 = value.parse().map_err(|_| format!("`{value}` is no number"))?;
-            let count = usize::try_from(number).map_err(|error| error.to_string())?;
+        for (name, count) in parse_numbers(text)? {
             match name {
                 "etcd" => self.etcd_users = count,
                 "kubernetes" => self.kubernetes_users = count,
                 "leases" => self.lease_holders = count,
                 "watchers" => self.watchers = count,
-                "pace-ms" => self.pace = Duration::from_millis(number.max(1)),
-                "transfers" => self.transfers = number > 0,
-                "compactions" => self.compactions = number > 0,
+                "pace-ms" => self.pace = Duration::from_millis(count.max(1) as u64),
+                "transfers" => self.transfers = count > 0,
+                "compactions" => self.compactions = count > 0,
                 _ => return Err(format!("`{name}` is no part of a workload")),
             }
         }
@@ -165,39 +121,67 @@ impl Workload {
     }
 }
 
-/// Reads `crash=2,pause=1`, or `none`.
-///
-/// # Errors
-/// When a kind or a weight is none.
-pub fn parse_faults(text: &str) -> Result<BTreeMap<FaultKind, u64>, String> {
-    let mut faults = BTreeMap::new();
-    for part in text.split(',').filter(|part| !part.is_empty() && *part != "none") {
-        let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
-        let kind = FaultKind::of_name(name).ok_or_else(|| format!("`{name}` is no kind of fault"))?;
-        let weight = weight.parse().map_err(|_| format!("`{weight}` is no weight"))?;
-        faults.insert(kind, weight);
+impl World for Options {
+    fn arguments(&self) -> String {
+        let mut text = format!("--seed {} --members {}", self.seed, self.members);
+        let usual = Self::of_seed(self.seed, self.members);
+        text += &self.trouble.arguments_beside(&usual.trouble);
+        if self.snapshot_entries != usual.snapshot_entries {
+            text += &format!(" --snapshot-entries {}", self.snapshot_entries);
+        }
+        if self.workload != usual.workload {
+            text += &format!(" --workload {}", self.workload);
+        }
+        text
     }
-    Ok(faults)
+
+    fn smaller(&self) -> Vec<Self> {
+        let mut found = Vec::new();
+        let mut add = |change: &dyn Fn(&mut Self)| {
+            let mut smaller = self.clone();
+            change(&mut smaller);
+            if smaller != *self {
+                found.push(smaller);
+            }
+        };
+        if self.trouble.lasts > Duration::from_secs(3) {
+            add(&|smaller| smaller.trouble.lasts /= 2);
+            add(&|smaller| smaller.trouble.lasts = smaller.trouble.lasts * 3 / 4);
+        }
+        for kind in self.trouble.faults.keys() {
+            add(&|smaller| {
+                smaller.trouble.faults.remove(kind);
+            });
+        }
+        add(&|smaller| smaller.workload.lease_holders = 0);
+        add(&|smaller| smaller.workload.watchers = 0);
+        add(&|smaller| smaller.workload.transfers = false);
+        add(&|smaller| smaller.workload.compactions = false);
+        add(&|smaller| smaller.workload.kubernetes_users = 0);
+        add(&|smaller| smaller.workload.etcd_users /= 2);
+        add(&|smaller| smaller.snapshot_entries = 5_000);
+        found
+    }
+
+    fn name(&self) -> String {
+        format!("seed {} of {} members", self.seed, self.members)
+    }
+
+    fn file_name(&self) -> String {
+        format!("store-{}-seed-{}", self.members, self.seed)
+    }
+
+    fn run(self) -> Told {
+        crate::world::run(self).told()
+    }
 }
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let faults: Vec<String> = self
-            .faults
-            .iter()
-            .map(|(kind, weight)| format!("{kind}={weight}"))
-            .collect();
         write!(
             f,
-            "seed {}: {} members, {:?} of trouble, a fault every {:?} of [{}], log cut at {}, workload [{}], sabotage {}",
-            self.seed,
-            self.members,
-            self.trouble,
-            self.fault_pace,
-            faults.join(" "),
-            self.snapshot_entries,
-            self.workload,
-            self.sabotage.unwrap_or("none")
+            "seed {}: {} members, {}, log cut at {}, workload [{}]",
+            self.seed, self.members, self.trouble, self.snapshot_entries, self.workload
         )
     }
 }

@@ -71,6 +71,11 @@ impl Violation {
     }
 }
 
+/// The word that begins the last line of every report.
+pub fn verdict(violation: Option<&Violation>) -> &'static str {
+    if violation.is_none() { "KEPT" } else { "BROKEN" }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -8,11 +8,11 @@ use crate::failover::Failovers;
 use crate::outcome::{Class, Violation};
 use crate::sabotage::{self, Bug};
 use clap::Parser;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -272,25 +272,40 @@ pub fn report_panics(world: String, again: String, failures: PathBuf) {
     std::panic::set_hook(Box::new(move |panic| {
         let at = crate::history::now();
         let what = format!("at {at:?}: {panic}").replace('\n', " ");
-        println!("VIOLATION {}", Violation::crash("nothing panics", &what));
+        let violation = Violation::crash("nothing panics", &what);
+        println!("VIOLATION {violation}");
         println!("BROKEN {world} after {at:?} simulated: a crash");
         println!("commit {}\nagain: {again}", commit());
-        let failure = json!({
-            "commit": commit(),
-            "again": again,
-            "class": Class::Crash.to_string(),
-            "promise": "nothing panics",
-            "what": what,
-        });
         let path = failures.join(format!("{}.json", world.replace(' ', "-")));
-        let written =
-            std::fs::create_dir_all(&failures).and_then(|()| std::fs::write(&path, format!("{failure:#}\n")));
-        match written {
-            Ok(()) => println!("written to {}", path.display()),
+        match write_failure(&path, &violation, &again, json!({})) {
+            Ok(path) => println!("written to {}", path.display()),
             Err(error) => println!("the failure could not be written: {error}"),
         }
-        std::process::exit(i32::from(Class::Crash.exit_code()));
+        std::process::exit(i32::from(violation.class.exit_code()));
     }));
+}
+
+/// Writes to `path` what repeats a violation, and the details of its world; gives the path back.
+///
+/// # Errors
+/// When it can't be written.
+pub fn write_failure<'a>(
+    path: &'a Path,
+    violation: &Violation,
+    again: &str,
+    details: Value,
+) -> std::io::Result<&'a Path> {
+    let mut failure = details;
+    failure["commit"] = commit().into();
+    failure["again"] = again.into();
+    failure["class"] = violation.class.to_string().into();
+    failure["promise"] = violation.promise.clone().into();
+    failure["what"] = violation.what.clone().into();
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, format!("{failure:#}\n"))?;
+    Ok(path)
 }
 
 /// The commit that is checked out, for reports.

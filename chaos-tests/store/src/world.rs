@@ -8,11 +8,13 @@ use crate::members::{self, Exits, MemberOptions, Terminator};
 use crate::observer::{self, Report as ObserverReport};
 use crate::options::Options;
 use crate::oracles;
-use crate::outcome::Violation;
+use crate::outcome::{Violation, verdict};
+use crate::program::Told;
 use crate::seeds::Seeds;
-use crate::stage::{Board, Stage};
+use crate::stage::Board;
 use crate::workload::{Duties, etcd_user, kubernetes_user, lease_holder, operator, watcher};
 use kvstore_storage::MemoryDisk;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -66,11 +68,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} seed {} after {:?} simulated ({:?} to heal): {} operations, {} watches, revision {}, {} faults, {} events, trace {:016x}",
-            if self.violation.is_none() {
-                "KEPT"
-            } else {
-                "BROKEN"
-            },
+            verdict(self.violation.as_ref()),
             self.options.seed,
             self.simulated,
             self.healed_in,
@@ -84,9 +82,27 @@ impl fmt::Display for Report {
     }
 }
 
+impl Report {
+    pub(crate) fn told(&self) -> Told {
+        Told {
+            violation: self.violation.clone(),
+            text: self.to_string(),
+            details: json!({
+                "seed": self.options.seed,
+                "simulated_ms": u64::try_from(self.simulated.as_millis()).unwrap_or(u64::MAX),
+                "operations": self.operations,
+                "revision": self.revision,
+                "faults": self.faults,
+                "dump": self.dump,
+                "trace": format!("{:016x}", self.trace.hash),
+            }),
+        }
+    }
+}
+
 /// Runs one world to its end. At most one in a process: see `support::sim`.
 pub fn run(options: Options) -> Report {
-    let seeds = Seeds::new(options.seed, options.sabotage);
+    let seeds = Seeds::new(options.seed, options.trouble.sabotage);
     let mut sim = turmoil::Builder::new()
         .rng_seed(options.seed)
         .simulation_duration(LIMIT)
@@ -148,12 +164,12 @@ pub fn run(options: Options) -> Report {
     };
     let mut faults = Faults::new(
         seeds.random.fork(),
-        (&options.faults, options.fault_pace),
+        (&options.trouble.faults, options.trouble.pace),
         targets,
         board.clone(),
     )
-    .with_disk_bug(options.sabotage);
-    let ended = step_to_the_end(&mut sim, &mut faults, &options, &board, &exits);
+    .with_disk_bug(options.trouble.sabotage);
+    let ended = step_to_the_end(&mut sim, &mut faults, &options, &exits);
     let simulated = sim.elapsed();
     let (operations, sessions) = history.take();
     let failovers = Failovers::of(&operations, faults.leader_hits());
@@ -270,34 +286,10 @@ fn step_to_the_end(
     sim: &mut Sim<'_>,
     faults: &mut Faults,
     options: &Options,
-    board: &Board,
     exits: &Exits,
 ) -> Result<(), Violation> {
-    loop {
-        match sim.step() {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(error) => {
-                return Err(Violation::liveness("a world comes to an end", error.to_string()));
-            }
-        }
-        for (member, why) in exits.take() {
-            if !faults.note_stop(sim, member, &why) {
-                return Err(Violation::crash(
-                    "a member stops only when its disk fails",
-                    format!("{member} {why:?}"),
-                ));
-            }
-        }
-        let now = sim.elapsed();
-        match board.stage() {
-            Stage::Trouble if now >= options.trouble => {
-                faults.heal(sim);
-                board.enter(Stage::Healed);
-            }
-            Stage::Trouble => faults.step(sim),
-            Stage::Healed if now >= options.trouble + AFTERMATH => board.enter(Stage::Quiet),
-            _ => {}
-        }
+    while !faults.step_world(sim, exits)? {
+        faults.follow_stage(sim, options.trouble.lasts, AFTERMATH);
     }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use super::beats::{Asked, Beat};
 use super::kubectl::Call;
 use super::writers::Written;
 use crate::faults::{Duty, Struck, well_stretches};
+use chaos_store::median_and_most;
 use chaos_tests::invariants::{Change, text};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -203,9 +204,7 @@ impl fmt::Display for Figures {
             self.acknowledged, self.longest_refusal.0, self.longest_refusal.1
         )?;
         for ((kind, whose, figure), times) in &self.times {
-            let mut times = times.clone();
-            times.sort_unstable();
-            let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
+            let (median, most) = median_and_most(times);
             writeln!(
                 f,
                 "{kind} of {whose}, {} times: {figure} after {:.2} s (median), {:.2} s (most)",
@@ -214,18 +213,18 @@ impl fmt::Display for Figures {
                 most.as_secs_f64()
             )?;
         }
-        let mut took: Vec<Duration> = self
+        let took: Vec<Duration> = self
             .kubectl
             .iter()
             .map(|call| call.returned.saturating_sub(call.called))
             .collect();
-        took.sort_unstable();
-        if let (Some(most), median) = (took.last(), took.get(took.len() / 2)) {
+        if !took.is_empty() {
+            let (median, most) = median_and_most(&took);
             writeln!(
                 f,
                 "kubectl, {} times: {:.2} s (median), {:.2} s (most), errors {}",
                 took.len(),
-                median.unwrap_or(most).as_secs_f64(),
+                median.as_secs_f64(),
                 most.as_secs_f64(),
                 self.kubectl_errors.values().sum::<usize>()
             )?;

@@ -19,7 +19,7 @@ use chaos_store::chronicle::Chronicle;
 use chaos_store::history::{self, History, now};
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
-use chaos_store::{Class, Violation};
+use chaos_store::{Class, Violation, verdict};
 use chaos_tests::invariants::Change;
 use chaos_tests::observer::{Entrances, Observer};
 use chaos_tests::users::{self, Identity, Sessions, Wishlist};
@@ -82,11 +82,7 @@ impl fmt::Display for Report {
         write!(
             f,
             "{} after {:.1?} (up after {:.1?}, {:.1?} to heal): {} watches, revision {}, {} faults",
-            if self.violation.is_none() {
-                "KEPT"
-            } else {
-                "BROKEN"
-            },
+            verdict(self.violation.as_ref()),
             self.took,
             self.up_after,
             self.healed_in,
