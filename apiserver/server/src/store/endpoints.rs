@@ -226,7 +226,7 @@ mod tests {
     }
 
     /// Found with real processes: a member behind a cut cable was waited for until the attempt's end.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_member_that_gives_no_sign_of_life_is_not_waited_for_to_the_end() {
         let env = Env {
             net: Arc::new(Cut),
