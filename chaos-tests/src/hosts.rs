@@ -7,7 +7,7 @@ use chaos_store::{Exit, Exits, Terminator};
 use controllers::ControllerManager;
 use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
-use nodeagent_server::{FakeHost, FakeRuntime, NodeAgent, NodeAgentConfig};
+use nodeagent_server::{FakeBehaviour, FakeHost, FakeRuntime, NodeAgent, NodeAgentConfig};
 use scheduler_server::{Scheduler, SchedulerConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// What an fsync takes.
 const SYNC: Duration = Duration::from_millis(1);
+/// What a container takes to end: less than the grace that users give it.
+const STOP: Duration = Duration::from_millis(600);
 /// A role that can't start now, because another on the machine doesn't answer yet, is started again after this.
 const RESTART: Duration = Duration::from_millis(500);
 
@@ -36,6 +38,10 @@ impl NodeHardware {
     pub(crate) fn new(number: usize) -> Self {
         let skew = Skew::default();
         let runtime = FakeRuntime::new(Arc::new(SimClock::of(&skew)), &format!("10.244.{number}"));
+        runtime.set_behaviour(FakeBehaviour {
+            stop: STOP,
+            ..FakeBehaviour::default()
+        });
         Self {
             skew,
             terminator: Terminator::default(),

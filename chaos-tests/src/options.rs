@@ -57,6 +57,12 @@ impl Options {
             }
         }
         workload.appliers = few(0..4);
+        for kind in FaultKind::latest_of_clusters() {
+            let weight = one_of(&[0, 0, 0, 1, 2]);
+            if weight > 0 {
+                faults.insert(kind, weight);
+            }
+        }
         Self {
             seed,
             topology,

@@ -2,7 +2,7 @@
 
 use crate::hosts::{self, Hardware, NodeHardware};
 use crate::identities::Directory;
-use crate::invariants;
+use crate::invariants::{self, Excuses};
 use crate::observer::Observer;
 use crate::options::Options;
 use crate::topology::{Machine, Role, with_role};
@@ -11,7 +11,9 @@ use chaos_store::chronicle::Chronicle;
 use chaos_store::history::History;
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
-use chaos_store::{Class, Exits, FaultKind, Faults, Seeds, Targets, Told, USUAL_LATENCY, Violation, verdict};
+use chaos_store::{
+    Class, Exits, FaultKind, Faults, Replacements, Seeds, Targets, Told, USUAL_LATENCY, Violation, verdict,
+};
 use kvstore_storage::MemoryDisk;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -140,8 +142,11 @@ pub fn run(options: Options) -> Report {
     let mut revision = 0;
     let judged = Chronicle::of(&recorded).and_then(|chronicle| {
         revision = chronicle.last();
-        let hit = faults.hit(&with_role(&machines, Role::Agent));
-        invariants::check(&chronicle, &told, hit)
+        let excuses = Excuses {
+            nodes_were_hit: faults.hit(&with_role(&machines, Role::Agent)),
+            clocks_were_wrong: options.trouble.faults.contains_key(&FaultKind::ClockJump),
+        };
+        invariants::check(&chronicle, &told, excuses)
     });
     // A promise that was broken tells more than what never came to be because of it.
     let weaker = |found: &Violation| found.class == Class::Liveness;
@@ -275,6 +280,8 @@ fn faults_of(
             .iter()
             .map(|(name, hardware)| (*name, hardware.node.terminator.clone()))
             .collect(),
+        // Members of the store are replaced in the store's own worlds.
+        replacements: Replacements::default(),
         // With the power, everything that ran on the node is gone too.
         on_crash: Some(Box::new(move |host| {
             if let Some(node) = runtimes.get(host) {

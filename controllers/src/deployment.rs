@@ -19,16 +19,21 @@ use crate::runner::{Cache, Context, Controller, Informers, Watches};
 use crate::selector;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use std::sync::Arc;
+use support::Sabotage;
 
 pub struct DeploymentController {
     deployments: Cache<Deployment>,
     sets: Cache<ReplicaSet>,
     pods: Cache<Pod>,
+    sabotage: Sabotage,
 }
 
 impl DeploymentController {
-    pub fn new(informers: &Informers) -> Self {
+    pub fn new(informers: &Informers, sabotage: Sabotage) -> Self {
         Self {
+            sabotage,
             deployments: informers.of(),
             sets: informers.of(),
             pods: informers.of(),
@@ -82,14 +87,25 @@ impl Controller for DeploymentController {
     }
 
     fn plan(&self, key: &Key, context: &Context) -> Plan {
-        let Some(deployment) = self.deployments.get(key) else {
+        let Some(mut deployment) = self.deployments.get(key) else {
             return Plan::nothing();
         };
+        if self.sabotage.is("rollout-takes-all") {
+            take_all(Arc::make_mut(&mut deployment));
+        }
         plan(&Observed {
             deployment,
             sets: self.sets.list_namespace(&key.namespace),
             pods: self.pods.list_namespace(&key.namespace),
             now: context.now,
         })
+    }
+}
+
+/// The known bug of a roll-out that asks for no leave.
+fn take_all(deployment: &mut Deployment) {
+    let strategy = deployment.spec.as_mut().and_then(|spec| spec.strategy.as_mut());
+    if let Some(update) = strategy.and_then(|strategy| strategy.rolling_update.as_mut()) {
+        update.max_unavailable = Some(IntOrString::String("100%".to_owned()));
     }
 }

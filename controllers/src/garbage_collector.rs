@@ -24,7 +24,7 @@ use plan::{Item, Observed, OwnerState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use support::Env;
+use support::{Env, Sabotage};
 
 /// How long until an object is looked at again whose owner the server knows and the graph doesn't. Upstream puts it back
 /// into its queue likewise (`processAttemptToDeleteWorker`, 1.36).
@@ -34,12 +34,14 @@ const LISTS: usize = 16;
 
 pub struct GarbageCollector {
     monitor: Arc<Monitor>,
+    sabotage: Sabotage,
 }
 
 impl GarbageCollector {
     pub fn new(client: &kube::Client, env: &Env) -> Self {
         Self {
             monitor: Arc::new(Monitor::new(client.clone(), env.clone())),
+            sabotage: env.sabotage,
         }
     }
 
@@ -143,6 +145,9 @@ impl Controller for GarbageCollector {
             if !self.monitor.is_complete() {
                 // Dependents that aren't listed yet would be missed.
                 return Err(SyncError::Other("metadata is still being listed".into()));
+            }
+            if self.sabotage.is("garbage-stays") {
+                return Ok(Plan::nothing());
             }
             let Some((item, mut dependents)) = self.monitor.read(|graph| graph.look(&key.name)) else {
                 return Ok(Plan::nothing());

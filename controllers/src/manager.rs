@@ -44,7 +44,7 @@ impl ControllerManager {
         let informers = Arc::new(Informers::new(self.client.clone(), &self.env));
         let controllers = crate::registry::controllers(&self.config, &self.env, &self.client, &informers);
         let events = EventRecorder::new(self.client.clone(), &self.env, "kube-controller-manager", None);
-        let executor = Arc::new(Executor::new(self.client.clone(), events));
+        let executor = Arc::new(Executor::new(self.client.clone(), events, self.env.sabotage));
         let runners: Vec<Arc<Runner>> = controllers
             .into_iter()
             .map(|controller: Arc<dyn Controller>| {

@@ -40,7 +40,7 @@ pub(crate) fn controllers(
         Arc::new(ReplicationControllerController::new(informers))
     });
     chosen.add("deployment-controller", || {
-        Arc::new(DeploymentController::new(informers))
+        Arc::new(DeploymentController::new(informers, env.sabotage))
     });
     chosen.add("namespace-controller", || {
         Arc::new(NamespaceController::new(informers))

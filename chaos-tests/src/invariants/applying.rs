@@ -3,14 +3,14 @@
 //! Source: `docs/reference/using-api/server-side-apply` of Kubernetes: an apply merges into what is there, and
 //! every field is owned by who applied it.
 
-use super::Change;
+use super::{CONFIG_MAPS, Change};
 use crate::users::APPLIED;
 use chaos_store::Violation;
 use serde_json::{Map, Value};
 
 pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
     for change in changes {
-        if change.key != format!("/registry/configmaps/default/{APPLIED}") {
+        if change.key != format!("{CONFIG_MAPS}default/{APPLIED}") {
             continue;
         }
         let Some(after) = &change.after else { continue };
@@ -69,7 +69,7 @@ fn owners<'a>(object: &'a Value, key: &str) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{APPLIED, Change, check};
+    use super::{APPLIED, CONFIG_MAPS, Change, check};
     use serde_json::{Value, json};
     use std::time::Duration;
 
@@ -91,7 +91,7 @@ mod tests {
         let change = Change {
             revision: 7,
             at: Duration::ZERO,
-            key: format!("/registry/configmaps/default/{APPLIED}"),
+            key: format!("{CONFIG_MAPS}default/{APPLIED}"),
             before: Some(object(before)),
             after: Some(object(after)),
         };

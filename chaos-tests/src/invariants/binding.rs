@@ -3,17 +3,17 @@
 //! Source: promise 4 of `ARCHITECTURE.md`, section 9; upstream `pkg/registry/core/pod/storage/storage.go`,
 //! `assignPod`.
 
-use super::{Change, Objects, text};
+use super::{Change, NODES, Objects, PODS, text};
 use chaos_store::Violation;
 use serde_json::Value;
 
 pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
     let mut nodes = Objects::default();
     for change in changes {
-        if change.is_of("/registry/minions/") || change.is_of("/registry/nodes/") {
+        if change.is_of(NODES) {
             nodes.follow(change);
         }
-        if !change.is_of("/registry/pods/") {
+        if !change.is_of(PODS) {
             continue;
         }
         let Some(after) = &change.after else { continue };

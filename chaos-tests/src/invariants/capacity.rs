@@ -2,7 +2,7 @@
 //!
 //! Source: promise 4 of `ARCHITECTURE.md`, section 9; upstream plugin `NodeResourcesFit`.
 
-use super::{Change, Objects, text};
+use super::{Change, NODES, Objects, PODS, text};
 use chaos_store::Violation;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
     let mut nodes = Objects::default();
     let mut pods = Objects::default();
     for change in changes {
-        if change.is_of("/registry/minions/") || change.is_of("/registry/nodes/") {
+        if change.is_of(NODES) {
             nodes.follow(change);
         }
-        if !change.is_of("/registry/pods/") {
+        if !change.is_of(PODS) {
             continue;
         }
         pods.follow(change);

@@ -3,7 +3,7 @@
 //! Source: `docs/reference/using-api/api-concepts` of Kubernetes, "resource versions": a replacement of what
 //! was changed meanwhile is refused. So a counter that all users read, add one to, and write, grows by one.
 
-use super::{Change, text};
+use super::{CONFIG_MAPS, Change, text};
 use crate::users::COUNTER;
 use chaos_store::Violation;
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
         text(object, &format!("/data/{COUNTER}")).parse::<i64>().ok()
     };
     for change in changes {
-        if change.key != format!("/registry/configmaps/default/{COUNTER}") {
+        if change.key != format!("{CONFIG_MAPS}default/{COUNTER}") {
             continue;
         }
         if let (Some(before), Some(after)) = (count(&change.before), count(&change.after))

@@ -4,7 +4,7 @@
 //! Source: upstream `pkg/controller/deployment/rolling.go`. Judged only where no node was hit: what a node
 //! takes with it is not the roll-out's doing. Scaling down is not a roll-out either: the wish falls first.
 
-use super::{Change, Objects, text};
+use super::{Change, DEPLOYMENTS, Objects, PODS, REPLICA_SETS, text};
 use chaos_store::Violation;
 use serde_json::Value;
 
@@ -16,11 +16,11 @@ pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
     let mut sets = Objects::default();
     let mut pods = Objects::default();
     for change in changes {
-        if change.is_of("/registry/deployments/") {
+        if change.is_of(DEPLOYMENTS) {
             deployments.follow(change);
-        } else if change.is_of("/registry/replicasets/") {
+        } else if change.is_of(REPLICA_SETS) {
             sets.follow(change);
-        } else if change.is_of("/registry/pods/") {
+        } else if change.is_of(PODS) {
             let was = change.before.as_ref().is_some_and(is_available);
             let is = change.after.as_ref().is_some_and(is_available);
             pods.follow(change);
@@ -51,7 +51,7 @@ fn judge(
     pods: &Objects,
 ) -> Result<(), Violation> {
     let app = text(pod, "/metadata/labels/app");
-    let Some(deployment) = deployments.0.get(&format!("/registry/deployments/default/{app}")) else {
+    let Some(deployment) = deployments.0.get(&format!("{DEPLOYMENTS}default/{app}")) else {
         return Ok(());
     };
     if deployment.pointer("/metadata/deletionTimestamp").is_some() {

@@ -5,6 +5,7 @@ use proto::etcdserverpb::kv_client::KvClient;
 use proto::etcdserverpb::lease_client::LeaseClient;
 use proto::etcdserverpb::{LeaseKeepAliveRequest, LeaseRevokeRequest, ResponseHeader};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 use support::{Env, Random};
 use tokio::time::timeout;
@@ -12,7 +13,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 /// How long a client waits for an answer, from and to.
-const PATIENCE_MS: std::ops::Range<u64> = 300..1_500;
+const PATIENCE_MS: Range<u64> = 300..1_500;
 
 /// One client; not to be used for two requests at once.
 pub struct Client {
@@ -23,6 +24,7 @@ pub struct Client {
     member: usize,
     channels: BTreeMap<&'static str, Channel>,
     history: History,
+    patience_ms: Range<u64>,
 }
 
 impl Client {
@@ -37,7 +39,13 @@ impl Client {
             member,
             channels: BTreeMap::new(),
             history,
+            patience_ms: PATIENCE_MS,
         }
+    }
+
+    /// Waits so long for an answer, from and to.
+    pub fn with_patience_ms(self, patience_ms: Range<u64>) -> Self {
+        Self { patience_ms, ..self }
     }
 
     pub fn history(&self) -> &History {
@@ -72,7 +80,7 @@ impl Client {
 
     /// Asks once, and records what came of it.
     pub async fn ask(&mut self, request: Request) -> Outcome {
-        let patience = Duration::from_millis(self.random.below(PATIENCE_MS));
+        let patience = Duration::from_millis(self.random.below(self.patience_ms.clone()));
         let operation = self.history.begin(&self.name, self.member(), request.clone());
         let outcome = match timeout(patience, send(self.channel(), request)).await {
             Ok(Ok((header, answer))) => Outcome::Answered {

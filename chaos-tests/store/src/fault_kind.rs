@@ -36,6 +36,8 @@ pub enum FaultKind {
     /// A machine loses power and comes back only after it was given up. Of whole clusters: members of the store
     /// are never given up.
     Loss,
+    /// A machine is cut off from everyone until after it was given up; its pods go on meanwhile. Of whole clusters.
+    Exile,
     /// A member is asked to stop, as by SIGTERM, and started again.
     Restart,
     /// The leader is.
@@ -46,6 +48,8 @@ pub enum FaultKind {
     /// A machine's wall clock is up to ten minutes wrong, and then it is right again. Of whole clusters: the
     /// store looks at no wall clock.
     ClockJump,
+    /// One member after the other is asked to stop, and started again, as by an upgrade.
+    Roll,
 }
 
 impl FaultKind {
@@ -81,10 +85,19 @@ impl FaultKind {
         Self::LATER.into_iter().chain([Self::ClockJump])
     }
 
+    /// Those that came after these, in worlds of either sort.
+    pub const LATEST: [Self; 1] = [Self::Roll];
+
+    /// Those that came after these, in worlds of clusters.
+    pub fn latest_of_clusters() -> impl Iterator<Item = Self> {
+        Self::LATEST.into_iter().chain([Self::Exile])
+    }
+
     /// The kind of this name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::of_clusters()
             .chain(Self::later_of_clusters())
+            .chain(Self::latest_of_clusters())
             .find(|kind| kind.to_string() == name)
     }
 
@@ -104,6 +117,8 @@ impl FaultKind {
                 | Self::PauseLeader
                 | Self::RestartLeader
                 | Self::Wipe
+                | Self::Exile
+                | Self::Roll
         )
     }
 }
@@ -127,6 +142,8 @@ impl fmt::Display for FaultKind {
             Self::BadDisk => "bad-disk",
             Self::Loss => "loss",
             Self::ClockJump => "clock-jump",
+            Self::Exile => "exile",
+            Self::Roll => "roll",
             Self::Restart => "restart",
             Self::RestartLeader => "restart-leader",
             Self::Wipe => "wipe",

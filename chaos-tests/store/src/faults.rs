@@ -3,12 +3,12 @@
 use crate::failover::LeaderHit;
 use crate::fault_kind::FaultKind;
 use crate::links::{Break, Links};
-use crate::members::{Exit, Exits, Terminator};
+use crate::members::{Exit, Exits, Replacements, Terminator};
 use crate::outcome::Violation;
 use crate::stage::{Board, Stage};
 use jiff::SignedDuration;
 use kvstore_storage::MemoryDisk;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use support::Random;
 use support::sim::Skew;
@@ -19,6 +19,9 @@ pub const USUAL_LATENCY: Duration = Duration::from_millis(4);
 
 /// Who was asked to stop and has not by then loses its power.
 const TIME_TO_STOP: Duration = Duration::from_secs(10);
+
+/// From one member to the next when all are restarted in turn: time enough to take its part again.
+const TURN: std::ops::Range<u64> = 1_500..5_000;
 
 /// A store that was whole for so long has nothing left of its last fault.
 const RECOVERED: Duration = Duration::from_secs(2);
@@ -49,6 +52,8 @@ pub struct Targets {
     pub clocks: BTreeMap<&'static str, Skew>,
     /// Those that can be asked to stop.
     pub terminators: BTreeMap<&'static str, Terminator>,
+    /// Those that an operator replaces.
+    pub replacements: Replacements,
     /// Told of every loss of power: what else goes with it.
     pub on_crash: Option<OnCrash>,
 }
@@ -70,6 +75,8 @@ pub struct Faults {
     down: BTreeSet<&'static str>,
     /// Members that were asked to stop and have not yet.
     stopping: BTreeSet<&'static str>,
+    /// Members whose turn to be restarted comes, and when.
+    turns: VecDeque<(Duration, &'static str)>,
     /// A member has lost its disk already.
     has_wiped: bool,
     /// Members whose disk has failed since they were started.
@@ -103,6 +110,7 @@ impl Faults {
             on: BTreeMap::new(),
             down: BTreeSet::new(),
             stopping: BTreeSet::new(),
+            turns: VecDeque::new(),
             has_wiped: false,
             troubled: BTreeSet::new(),
             hit: BTreeSet::new(),
@@ -139,6 +147,12 @@ impl Faults {
         for number in over {
             self.end(sim, number);
         }
+        if let Some((_, member)) = self.turns.pop_front_if(|(at, _)| *at <= now) {
+            let kind = FaultKind::Restart;
+            let until = now + self.duration_of(kind);
+            let members = vec![member];
+            self.begin_with(sim, Fault { until, kind, members });
+        }
         if now >= self.next && !self.weights.is_empty() {
             let most = u64::try_from(self.pace.as_millis()).unwrap_or(u64::MAX).max(1) * 2;
             self.next = now + Duration::from_millis(self.random.below(1..most));
@@ -149,6 +163,7 @@ impl Faults {
 
     /// Ends everything.
     fn heal(&mut self, sim: &mut Sim<'_>) {
+        self.turns.clear();
         for number in self.on.keys().copied().collect::<Vec<_>>() {
             self.end(sim, number);
         }
@@ -158,9 +173,9 @@ impl Faults {
         self.log.push(format!("{:?} all is whole", sim.elapsed()));
     }
 
-    /// Starts a member that has stopped by itself.
+    /// Starts a member that has stopped, unless it has stopped for good.
     fn restart(&mut self, sim: &mut Sim<'_>, member: &'static str) {
-        if !sim.is_host_running(member) {
+        if !sim.is_host_running(member) && !self.targets.replacements.is_retired(member) {
             self.down.remove(member);
             // A disk that is still failing will stop it again.
             if !self.has_disk_trouble(member) {
@@ -188,8 +203,20 @@ impl Faults {
                     ));
                 }
             }
+            self.replace(sim);
         }
         Ok(ended)
+    }
+
+    /// Starts fresh members in the places that an operator has made for them.
+    fn replace(&mut self, sim: &mut Sim<'_>) {
+        for member in self.targets.replacements.take_admitted() {
+            self.crash(sim, member);
+            self.targets.disks[member].wipe();
+            self.log
+                .push(format!("{:?} {member} is replaced by a fresh one", sim.elapsed()));
+            self.restart(sim, member);
+        }
     }
 
     /// Goes on with the world's stage: trouble until `ends`, then all is whole, and `aftermath` later quiet.
@@ -214,6 +241,9 @@ impl Faults {
         self.stopping.remove(member);
         if *why == Exit::Asked {
             self.restart(sim, member);
+            return true;
+        }
+        if self.targets.replacements.is_retired(member) {
             return true;
         }
         if !self.troubled.contains(member) {
@@ -291,20 +321,31 @@ impl Faults {
         if kind == FaultKind::Wipe && (self.has_wiped || self.targets.disks.len() < 3) {
             return;
         }
-        let now = sim.elapsed();
-        let until = now
-            + match kind {
-                FaultKind::Loss => Duration::from_millis(self.random.below(15_000..40_000)),
-                FaultKind::ClockJump => Duration::from_millis(self.random.below(1_000..30_000)),
-                FaultKind::Restart | FaultKind::RestartLeader => TIME_TO_STOP,
-                _ => self.any_duration(),
-            };
+        if kind == FaultKind::Roll {
+            return self.roll(sim.elapsed());
+        }
+        let until = sim.elapsed() + self.duration_of(kind);
+        let members = self.members_for(kind);
+        self.begin_with(sim, Fault { until, kind, members });
+    }
+
+    fn duration_of(&self, kind: FaultKind) -> Duration {
+        match kind {
+            FaultKind::Loss | FaultKind::Exile => Duration::from_millis(self.random.below(15_000..40_000)),
+            FaultKind::ClockJump => Duration::from_millis(self.random.below(1_000..30_000)),
+            FaultKind::Restart | FaultKind::RestartLeader => TIME_TO_STOP,
+            _ => self.any_duration(),
+        }
+    }
+
+    /// Whom a fault of this kind happens to.
+    fn members_for(&self, kind: FaultKind) -> Vec<&'static str> {
         let leader = || {
             self.board
                 .leader()
                 .unwrap_or_else(|| self.one_of(&self.targets.victims))
         };
-        let members = match kind {
+        match kind {
             FaultKind::PowerCut | FaultKind::SlowNetwork | FaultKind::LossyNetwork => {
                 self.targets.victims.clone()
             }
@@ -326,8 +367,28 @@ impl Faults {
                 vec![self.one_of(&with_disks)]
             }
             _ => vec![self.one_of(&self.targets.victims)],
-        };
-        let alone = self.on.is_empty() && now >= self.whole_since + RECOVERED;
+        }
+    }
+
+    /// Everyone's turn comes, in the order of their names, one after the other.
+    fn roll(&mut self, now: Duration) {
+        if !self.turns.is_empty() {
+            return;
+        }
+        let mut at = now;
+        for member in self.targets.victims.clone() {
+            self.turns.push_back((at, member));
+            at += Duration::from_millis(self.random.below(TURN));
+        }
+        self.log
+            .push(format!("{now:?} all are restarted in turn until {at:?}"));
+    }
+
+    fn begin_with(&mut self, sim: &mut Sim<'_>, fault: Fault) {
+        let now = sim.elapsed();
+        let Fault { until, kind, members } = fault;
+        let alone =
+            self.on.is_empty() && self.targets.replacements.is_empty() && now >= self.whole_since + RECOVERED;
         if alone && self.board.leader().is_some_and(|leader| members == [leader]) {
             self.leader_hits.push(LeaderHit {
                 at: now,
@@ -344,7 +405,7 @@ impl Faults {
                     self.crash(sim, member);
                 }
             }
-            FaultKind::Isolate | FaultKind::IsolateLeader => {
+            FaultKind::Isolate | FaultKind::IsolateLeader | FaultKind::Exile => {
                 self.links.begin(sim, number, Break::Cut(members.clone(), others));
             }
             FaultKind::Split => {
@@ -410,6 +471,8 @@ impl Faults {
                     self.targets.clocks[member].set(self.any_mistake());
                 }
             }
+            // Its parts come one by one.
+            FaultKind::Roll => {}
         }
         self.log
             .push(format!("{now:?} {kind} of {} until {until:?}", members.join(" ")));
@@ -469,6 +532,7 @@ impl Faults {
             }
             FaultKind::Isolate
             | FaultKind::IsolateLeader
+            | FaultKind::Exile
             | FaultKind::Split
             | FaultKind::OneWay
             | FaultKind::Pause
@@ -482,6 +546,7 @@ impl Faults {
                     self.restart(sim, member);
                 }
             }
+            FaultKind::Roll => {}
             FaultKind::ClockJump => {
                 for member in fault.members {
                     self.targets.clocks[member].set(SignedDuration::ZERO);

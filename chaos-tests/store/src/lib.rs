@@ -35,7 +35,7 @@ pub use fault_kind::FaultKind;
 pub use faults::{Faults, Targets, USUAL_LATENCY};
 pub use links::{Break, Links};
 pub use logs::log_to_stderr;
-pub use members::{Exit, Exits, NAMES as MEMBER_NAMES, Terminator};
+pub use members::{Exit, Exits, NAMES as MEMBER_NAMES, Replacements, Terminator};
 pub use options::{Options, Workload};
 pub use oracles::judge;
 pub use outcome::{Class, Violation, verdict};

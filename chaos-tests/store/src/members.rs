@@ -3,6 +3,7 @@
 use crate::history::now;
 use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use support::Env;
@@ -57,6 +58,52 @@ impl Terminator {
     /// Asks the present boot.
     pub fn ask(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+    }
+}
+
+/// Members that are being replaced: what their operator wants of who has the machines. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Replacements(Arc<Mutex<BTreeMap<&'static str, Replacement>>>);
+
+/// How far the replacement of a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replacement {
+    /// It may stop at any time, and is not to be started.
+    Retired,
+    /// The cluster waits for a fresh one in its place.
+    Admitted,
+}
+
+impl Replacements {
+    /// From now on `member` may stop for good.
+    pub fn retire(&self, member: &'static str) {
+        self.with(|all| all.insert(member, Replacement::Retired));
+    }
+
+    /// The cluster has room for a fresh `member`.
+    pub fn admit(&self, member: &'static str) {
+        self.with(|all| all.insert(member, Replacement::Admitted));
+    }
+
+    /// Whether `member` is to stay as it is.
+    pub fn is_retired(&self, member: &str) -> bool {
+        self.with(|all| all.contains_key(member))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.with(|all| all.is_empty())
+    }
+
+    /// Those that are to be started with nothing on their disks; they are members like others from now on.
+    pub fn take_admitted(&self) -> Vec<&'static str> {
+        self.with(|all| {
+            let admitted = all.extract_if(.., |_, replacement| *replacement == Replacement::Admitted);
+            admitted.map(|(member, _)| member).collect()
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<&'static str, Replacement>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -19,6 +19,10 @@ pub struct Workload {
     pub pace: Duration,
     pub transfers: bool,
     pub compactions: bool,
+    /// Members are removed, and fresh ones added in their places.
+    pub replacements: bool,
+    /// So many write to each member without a break, to time failovers; no seed has any.
+    pub probers: usize,
 }
 
 /// A world, before it is built.
@@ -51,7 +55,7 @@ impl Options {
                 faults.insert(kind, weight);
             }
         }
-        let workload = Workload {
+        let mut workload = Workload {
             etcd_users: few(1..4),
             kubernetes_users: few(1..4),
             lease_holders: few(0..3),
@@ -59,6 +63,8 @@ impl Options {
             pace: Duration::from_millis(one_of(&[10, 30, 100])),
             transfers: random.below(0..2) == 0 && members > 1,
             compactions: random.below(0..3) > 0,
+            replacements: false,
+            probers: 0,
         };
         let snapshot_entries = one_of(&[50, 200, 5_000]);
         for kind in FaultKind::LATER {
@@ -66,6 +72,17 @@ impl Options {
             if weight > 0 && (members > 1 || kind.concerns_one_member()) {
                 faults.insert(kind, weight);
             }
+        }
+        workload.replacements = random.below(0..3) == 0 && members > 1;
+        for kind in FaultKind::LATEST {
+            let weight = one_of(&[0, 0, 0, 1, 2]);
+            if weight > 0 && (members > 1 || kind.concerns_one_member()) {
+                faults.insert(kind, weight);
+            }
+        }
+        if workload.replacements {
+            // A member less, and the disk of another lost, could be too much.
+            faults.remove(&FaultKind::Wipe);
         }
         Self {
             seed,
@@ -87,14 +104,16 @@ impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "etcd={},kubernetes={},leases={},watchers={},pace-ms={},transfers={},compactions={}",
+            "etcd={},kubernetes={},leases={},watchers={},pace-ms={},transfers={},compactions={},replacements={},probers={}",
             self.etcd_users,
             self.kubernetes_users,
             self.lease_holders,
             self.watchers,
             self.pace.as_millis(),
             u8::from(self.transfers),
-            u8::from(self.compactions)
+            u8::from(self.compactions),
+            u8::from(self.replacements),
+            self.probers
         )
     }
 }
@@ -114,6 +133,8 @@ impl Workload {
                 "pace-ms" => self.pace = Duration::from_millis(count.max(1) as u64),
                 "transfers" => self.transfers = count > 0,
                 "compactions" => self.compactions = count > 0,
+                "probers" => self.probers = count,
+                "replacements" => self.replacements = count > 0,
                 _ => return Err(format!("`{name}` is no part of a workload")),
             }
         }
@@ -157,6 +178,7 @@ impl World for Options {
         add(&|smaller| smaller.workload.watchers = 0);
         add(&|smaller| smaller.workload.transfers = false);
         add(&|smaller| smaller.workload.compactions = false);
+        add(&|smaller| smaller.workload.replacements = false);
         add(&|smaller| smaller.workload.kubernetes_users = 0);
         add(&|smaller| smaller.workload.etcd_users /= 2);
         add(&|smaller| smaller.snapshot_entries = 5_000);

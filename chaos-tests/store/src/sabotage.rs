@@ -223,6 +223,73 @@ pub const CLUSTER_BUGS: &[Bug] = &[
             "2000",
         ],
     ),
+    with(
+        code(
+            "assumption-forgotten",
+            "the scheduler doesn't count a pod until a watch shows it bound",
+        ),
+        &[
+            "--topology",
+            "all-in-one",
+            "--faults",
+            "none",
+            "--workload",
+            "deployments=8,stateful-sets=0,counters=0,appliers=0",
+        ],
+    ),
+    with(
+        code(
+            "lease-taken-early",
+            "a candidate takes a lease that has not run out",
+        ),
+        &["--topology", "apart", "--faults", "none", "--trouble-ms", "5000"],
+    ),
+    with(
+        code("garbage-stays", "nothing is deleted with its owner"),
+        &["--topology", "single", "--faults", "none"],
+    ),
+    with(
+        code(
+            "deletion-confirmed-early",
+            "a node agent says that a pod is gone while its containers still stop",
+        ),
+        &[
+            "--topology",
+            "single",
+            "--faults",
+            "none",
+            "--workload",
+            "deployments=0,stateful-sets=3,counters=0,appliers=0",
+        ],
+    ),
+    with(
+        code(
+            "deletes-by-force",
+            "pods of a node that is given up are gone before it says that they have ended",
+        ),
+        &[
+            "--topology",
+            "single",
+            "--faults",
+            "exile=1",
+            "--workload",
+            "deployments=0,stateful-sets=3,counters=0,appliers=0",
+        ],
+    ),
+    with(
+        code(
+            "rollout-takes-all",
+            "a roll-out asks nobody how many pods it may take",
+        ),
+        &[
+            "--topology",
+            "single",
+            "--faults",
+            "none",
+            "--workload",
+            "deployments=3,stateful-sets=0,counters=0,appliers=0",
+        ],
+    ),
 ];
 
 /// The bug of this name.

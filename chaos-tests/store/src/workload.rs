@@ -6,12 +6,16 @@ mod etcd_user;
 mod kubernetes_user;
 mod lease_holder;
 mod operator;
+mod prober;
+mod replacer;
 mod watcher;
 
 pub use etcd_user::etcd_user;
 pub use kubernetes_user::kubernetes_user;
 pub use lease_holder::lease_holder;
 pub use operator::{Duties, operator};
+pub use prober::prober;
+pub use replacer::replacer;
 pub use watcher::{recorder, watcher};
 
 use bytes::Bytes;

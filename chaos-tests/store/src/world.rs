@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::failover::Failovers;
 use crate::faults::{Faults, Targets, USUAL_LATENCY};
 use crate::history::History;
-use crate::members::{self, Exits, MemberOptions, Terminator};
+use crate::members::{self, Exits, MemberOptions, Replacements, Terminator};
 use crate::observer::{self, Report as ObserverReport};
 use crate::options::Options;
 use crate::oracles;
@@ -12,7 +12,9 @@ use crate::outcome::{Violation, verdict};
 use crate::program::Told;
 use crate::seeds::Seeds;
 use crate::stage::Board;
-use crate::workload::{Duties, etcd_user, kubernetes_user, lease_holder, operator, watcher};
+use crate::workload::{
+    Duties, etcd_user, kubernetes_user, lease_holder, operator, prober, replacer, watcher,
+};
 use kvstore_storage::MemoryDisk;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -139,8 +141,9 @@ pub fn run(options: Options) -> Report {
             }
         });
     }
+    let replacements = Replacements::default();
     for host in CLIENT_HOSTS {
-        let working = clients(&options, &seeds, members, host, (&history, &board));
+        let working = clients(&options, &seeds, members, host, (&history, &board, &replacements));
         sim.client(host, async move {
             working.join_all().await;
             Ok(())
@@ -160,6 +163,7 @@ pub fn run(options: Options) -> Report {
         disks,
         clocks,
         terminators,
+        replacements,
         on_crash: None,
     };
     let mut faults = Faults::new(
@@ -231,7 +235,7 @@ fn clients(
     seeds: &Seeds,
     members: &'static [&'static str],
     host: &str,
-    (history, board): (&History, &Board),
+    (history, board, replacements): (&History, &Board, &Replacements),
 ) -> Working {
     let mut working = Working::default();
     let side = CLIENT_HOSTS.iter().position(|name| *name == host).unwrap_or(0);
@@ -252,6 +256,17 @@ fn clients(
     for number in (0..workload.watchers).filter(|number| number % 2 != side) {
         working.add(watcher(client("w", number), board.clone()));
     }
+    for (number, member) in members
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| number % 2 == side)
+    {
+        for prober_of_it in 0..workload.probers {
+            let name = format!("probe/{number}-{prober_of_it}");
+            let client = Client::new(name, seeds.env(), &[*member], history.clone());
+            working.add(prober(client, board.clone()));
+        }
+    }
     if side == 0 {
         let duties = Duties {
             transfers: workload.transfers,
@@ -259,6 +274,10 @@ fn clients(
             recorders: members.len(),
         };
         working.add(operator(client("operator", 0), board.clone(), duties));
+    }
+    if side == 1 && workload.replacements {
+        let client = client("replacer", 0);
+        working.add(replacer(client, members, board.clone(), replacements.clone()));
     }
     working
 }

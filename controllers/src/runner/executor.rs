@@ -14,6 +14,7 @@ use kube::core::{ObjectMeta, Request, Status};
 use kubeclient::{EventKind, EventRecorder, LeadershipLost};
 use serde::Deserialize;
 use serde_json::Value;
+use support::Sabotage;
 
 const FIELD_MANAGER: &str = "kube-controller-manager";
 /// A slow-start batch stops growing here: this many requests of one plan are under way at once.
@@ -51,11 +52,16 @@ struct Answer {
 pub struct Executor {
     client: Client,
     events: EventRecorder,
+    sabotage: Sabotage,
 }
 
 impl Executor {
-    pub fn new(client: Client, events: EventRecorder) -> Self {
-        Self { client, events }
+    pub fn new(client: Client, events: EventRecorder, sabotage: Sabotage) -> Self {
+        Self {
+            client,
+            events,
+            sabotage,
+        }
     }
 
     pub fn client(&self) -> &Client {
@@ -182,7 +188,11 @@ impl Executor {
     async fn delete(&self, deletion: &Deletion, fence: &Fence) -> Result<Written, ExecuteError> {
         let target = &deletion.target;
         let params = DeleteParams {
-            grace_period_seconds: deletion.grace_seconds,
+            grace_period_seconds: if self.sabotage.is("deletes-by-force") {
+                Some(0)
+            } else {
+                deletion.grace_seconds
+            },
             propagation_policy: deletion.propagation.map(|propagation| match propagation {
                 Propagation::Background => PropagationPolicy::Background,
                 Propagation::Foreground => PropagationPolicy::Foreground,

@@ -110,7 +110,8 @@ pub struct MemberConfig {
     pub max_learners: usize,
     pub heartbeat: Duration,
     /// A leader's lease lasts `election_max` after its last sign of life; then an election starts after a
-    /// random time in this range. So a dead leader is replaced in the sum of both.
+    /// random time in this range. So a dead leader is replaced in the sum of both. A wide range makes the first of
+    /// several members early, and two at once rare.
     pub election_min: Duration,
     pub election_max: Duration,
     /// Applied entries after which the log is cut; as many are kept for members that lag.
@@ -168,7 +169,7 @@ impl MemberConfig {
             strict_reconfig: true,
             max_learners: 1,
             heartbeat: Duration::from_millis(50),
-            election_min: Duration::from_millis(125),
+            election_min: Duration::from_millis(60),
             election_max: Duration::from_millis(250),
             snapshot_entries: 5_000,
             max_txn_ops: 128,

@@ -5,8 +5,9 @@ use crate::raft::{CommandBytes, PeerNode, Raft, Runtime, TypeConfig};
 use crate::status;
 use crate::store::Reply;
 use bytes::Bytes;
-use futures::StreamExt as _;
-use openraft::errors::{ClientWriteError, ForwardToLeader};
+use futures::stream::{self, Stream, StreamExt as _};
+use openraft::errors::{ClientWriteError, Fatal, ForwardToLeader};
+use openraft::raft::WriteResult;
 use support::Random;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
@@ -68,27 +69,59 @@ async fn write(raft: Raft, batch: Vec<Proposal>) {
         .into_iter()
         .map(|proposal| (CommandBytes(proposal.command), proposal.answer))
         .unzip();
-    let mut results = raft.client_write_many(commands).await.ok();
+    let results = raft.client_write_many(commands).await.ok();
+    answer_in_turn(stream::iter(results).flatten().map(answer_of), waiting).await;
+}
+
+fn answer_of(result: Result<WriteResult<TypeConfig>, Fatal<TypeConfig>>) -> Answer {
+    match result {
+        Ok(Ok(done)) => Ok((done.response, done.log_id.index)),
+        Ok(Err(ClientWriteError::ForwardToLeader(forward))) => Err(Elsewhere::Leader(leader_of(forward))),
+        // It may still be committed by the next leader: not to be repeated.
+        Ok(Err(_)) => Err(Elsewhere::Failed(status::leader_changed())),
+        Err(_) => Err(Elsewhere::Failed(status::stopped())),
+    }
+}
+
+/// A raft that stops, as it does when the disk is full, answers once more, and no more for all who still wait.
+async fn answer_in_turn(answers: impl Stream<Item = Answer>, waiting: Vec<oneshot::Sender<Answer>>) {
+    let mut answers = std::pin::pin!(answers.fuse());
     for waiting in waiting {
-        let result = match &mut results {
-            Some(results) => results.next().await,
-            None => None,
-        };
-        let answer = match result {
-            Some(Ok(Ok(done))) => Ok((done.response, done.log_id.index)),
-            Some(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => {
-                Err(Elsewhere::Leader(leader_of(forward)))
-            }
-            // It may still be committed by the next leader: not to be repeated.
-            Some(Ok(Err(_))) => Err(Elsewhere::Failed(status::leader_changed())),
-            Some(Err(_)) | None => Err(Elsewhere::Failed(status::stopped())),
-        };
+        let answer = answers.next().await;
         // A client that has gone away needs no answer.
-        let _ = waiting.send(answer);
+        let _ = waiting.send(answer.unwrap_or_else(|| Err(Elsewhere::Failed(status::stopped()))));
     }
 }
 
 /// Who leads, as far as raft knows.
 pub fn leader_of(forward: ForwardToLeader<TypeConfig>) -> Option<(u64, PeerNode)> {
     Some((forward.leader_id?, forward.leader_node.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Elsewhere, answer_in_turn};
+    use crate::status;
+    use futures::stream;
+    use tokio::sync::oneshot;
+
+    #[tokio::test]
+    async fn who_waits_behind_the_last_answer_of_a_raft_that_stops_is_told_so() {
+        // Like openraft's: not to be asked again after its end.
+        let last = stream::unfold(Some(()), |first| async move {
+            first.map(|()| (Err(Elsewhere::Failed(status::leader_changed())), None))
+        });
+        let (waiting, answers): (Vec<_>, Vec<_>) = (0..4).map(|_| oneshot::channel::<Answer>()).unzip();
+        answer_in_turn(last, waiting).await;
+        let mut texts = Vec::new();
+        for answer in answers {
+            match answer.await.expect("an answer") {
+                Err(Elsewhere::Failed(status)) => texts.push(status.message().to_owned()),
+                _ => texts.push("done".to_owned()),
+            }
+        }
+        let stopped = status::stopped().message().to_owned();
+        let first = status::leader_changed().message().to_owned();
+        assert_eq!(texts, [first, stopped.clone(), stopped.clone(), stopped]);
+    }
 }

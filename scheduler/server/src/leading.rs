@@ -151,7 +151,9 @@ impl Leading {
             .node(&node)
             .map(|info| self.volumes.actions(&pod, &node, info))
             .unwrap_or_default();
-        self.cluster.assume(&pod, &node);
+        if !self.env.sabotage.is("assumption-forgotten") {
+            self.cluster.assume(&pod, &node);
+        }
         let binding = Arc::new(Binding { pod, node, volumes });
         let (client, leadership) = (self.client.clone(), self.leadership.clone());
         let claims = self.watches.claims.store().clone();

@@ -20,7 +20,7 @@ use chaos_store::history::{self, History, now};
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
 use chaos_store::{Class, Violation, verdict};
-use chaos_tests::invariants::Change;
+use chaos_tests::invariants::{Change, Excuses};
 use chaos_tests::observer::{Entrances, Observer};
 use chaos_tests::users::{self, Identity, Sessions, Wishlist};
 use chaos_tests::{Role, Topology, Workload, invariants};
@@ -199,7 +199,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
     let judged = Chronicle::of(&recorded).and_then(|chronicle| {
         revision = chronicle.last();
         changes = invariants::changes(&chronicle);
-        invariants::check(&chronicle, &told, false)?;
+        invariants::check(&chronicle, &told, Excuses::default())?;
         judgement::read_own_writes(&calls)?;
         // Of a run that broke off, the recorders may not have heard the end.
         if violation.is_none() {

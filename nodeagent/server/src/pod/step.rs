@@ -51,6 +51,9 @@ impl Step {
                 grace_seconds,
                 cause,
             } => {
+                if context.env.sabotage.is("deletion-confirmed-early") && model.is_deleted() {
+                    steps::confirm_deletion(&context, &model).await;
+                }
                 let ok = steps::stop_container(
                     &context,
                     &model,

@@ -312,6 +312,11 @@ pub(super) async fn finalize(context: &Context, model: &PodModel, status: &PodSt
     if matches!(last, Written::No) {
         return false;
     }
+    confirm_deletion(context, model).await
+}
+
+/// True when the pod is gone, or another has its name.
+pub(super) async fn confirm_deletion(context: &Context, model: &PodModel) -> bool {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &model.namespace);
     let params = DeleteParams {
         grace_period_seconds: Some(0),

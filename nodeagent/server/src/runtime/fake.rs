@@ -28,6 +28,8 @@ pub struct FakeBehaviour {
     pub exec_fails: bool,
     /// How long creating a sandbox and starting a container takes.
     pub latency: Duration,
+    /// How long a container takes to end once it is asked to, at most the time it is given.
+    pub stop: Duration,
 }
 
 struct FakePod {
@@ -311,7 +313,12 @@ impl Runtime for FakeRuntime {
         Ok(())
     }
 
-    async fn stop_container(&self, id: &str, _grace_seconds: i64) -> Result<()> {
+    async fn stop_container(&self, id: &str, grace_seconds: i64) -> Result<()> {
+        let grace = Duration::from_secs(u64::try_from(grace_seconds).unwrap_or(0));
+        let stop = self.enter()?.behaviour.stop.min(grace);
+        if !stop.is_zero() {
+            tokio::time::sleep(stop).await;
+        }
         let now = self.clock.now();
         let mut state = self.enter()?;
         if let Ok(container) = state.container(id) {
