@@ -184,6 +184,8 @@ async fn hashes_of_the_past_and_a_defragmentation_are_answered_while_it_serves()
     assert_eq!((after.hash, after.hash_revision), (before.hash, then));
     assert_eq!(after.header.unwrap().revision, then + 1);
     assert_ne!(hash_kv(0).await.unwrap().hash, before.hash);
+    // etcd `tests/common/hashkv_test.go`: a compaction changes nothing of the hash at its revision.
+    let uncompacted = hash_kv(then + 1).await.unwrap().hash;
     let future = hash_kv(then + 9).await.unwrap_err();
     assert_eq!(
         future.message(),
@@ -196,6 +198,7 @@ async fn hashes_of_the_past_and_a_defragmentation_are_answered_while_it_serves()
         "etcdserver: mvcc: required revision has been compacted"
     );
     assert_eq!(hash_kv(0).await.unwrap().compact_revision, then + 1);
+    assert_eq!(hash_kv(then + 1).await.unwrap().hash, uncompacted);
     maintenance(address).hash(HashRequest {}).await.unwrap();
     maintenance(address)
         .defragment(DefragmentRequest {})
