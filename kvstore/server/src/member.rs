@@ -495,7 +495,7 @@ impl Member {
         let gateway = self
             .config
             .enable_grpc_gateway
-            .then(|| Arc::new(Gateway::new(limit)));
+            .then(|| Arc::new(Gateway::new(limit, limits.streams)));
         async move {
             let (health, health_service) = tonic_health::server::health_reporter();
             health.set_serving::<KvServer<KvService>>().await;

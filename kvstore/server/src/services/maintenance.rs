@@ -105,9 +105,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
         self.shared.reclaimer.hurry();
         let took = begun.elapsed().as_secs_f64();
         self.shared.store.metrics.state.defrag.observe(took);
-        Ok(Response::new(DefragmentResponse {
-            header: Some(self.shared.consensus.header(0)),
-        }))
+        // As in etcd, without a header.
+        Ok(Response::new(DefragmentResponse::default()))
     }
 
     /// Of the whole state, as members compare it: all that is replicated.
