@@ -6,7 +6,7 @@ use crate::compactor;
 use crate::config::{
     ClientListener, ConnectionLimits, DataDir, ListenerSecurity, MemberConfig, PeerListener,
 };
-use crate::consensus::Consensus;
+use crate::consensus::{Consensus, Touch};
 use crate::corruption::{self, Checker};
 use crate::duties;
 use crate::gateway::Gateway;
@@ -208,6 +208,10 @@ impl Member {
             Arc::clone(&self.store),
             self.env.random.fork(),
             (self.config.request_timeout(), self.config.read_lease()),
+            Touch {
+                gate: Arc::clone(&gate),
+                patience: self.config.election_max * 2,
+            },
         )
         .with_sabotage(self.env.sabotage);
         let shared = Shared::new(

@@ -27,7 +27,8 @@ pub fn version(shared: &Shared) -> Response<Body> {
 /// etcd's `/debug/vars`, as far as it isn't about Go.
 pub fn variables(shared: &Shared) -> Response<Body> {
     let view = shared.consensus.view();
-    let state = match (view.is_leader, view.leader) {
+    let leader = shared.consensus.leader_in_touch();
+    let state = match (view.is_leader, leader) {
         (true, _) => "StateLeader",
         (false, Some(_)) => "StateFollower",
         (false, None) => "StateCandidate",
@@ -36,7 +37,7 @@ pub fn variables(shared: &Shared) -> Response<Body> {
         "id": format!("{:x}", shared.consensus.id),
         "term": view.term,
         "commit": view.committed_index,
-        "lead": format!("{:x}", view.leader.unwrap_or(0)),
+        "lead": format!("{:x}", leader.unwrap_or(0)),
         "raftState": state,
         "applied": shared.store.applied.get(),
     });
@@ -75,7 +76,7 @@ fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
         member_id: consensus.id,
         server_version: ETCD_VERSION,
         cluster_version: cluster_version(shared),
-        has_leader: leader.leader.is_some(),
+        has_leader: consensus.leader_in_touch().is_some(),
         is_leader: leader.is_leader,
         is_learner: consensus.is_learner(consensus.id),
         committed_index: leader.committed_index,
