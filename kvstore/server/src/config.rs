@@ -108,6 +108,9 @@ pub struct MemberConfig {
     pub strict_reconfig: bool,
     /// Learners that the cluster may have at once.
     pub max_learners: usize,
+    /// How long the leader must have been hearing from a voter, for it to be counted on in such changes (etcd
+    /// `HealthInterval`, 5 s); zero: it need only answer now.
+    pub health_interval: Duration,
     pub heartbeat: Duration,
     /// A leader's lease lasts `election_max` after its last sign of life; then an election starts after a
     /// random time in this range. So a dead leader is replaced in the sum of both.
@@ -167,6 +170,7 @@ impl MemberConfig {
             force_new_cluster: false,
             strict_reconfig: true,
             max_learners: 1,
+            health_interval: Duration::ZERO,
             heartbeat: Duration::from_millis(50),
             election_min: Duration::from_millis(125),
             election_max: Duration::from_millis(250),

@@ -226,6 +226,7 @@ impl Member {
         let rules = Rules {
             strict: self.config.strict_reconfig,
             max_learners: self.config.max_learners,
+            health_interval: self.config.health_interval,
         };
         let changes = Changes::new(consensus.clone(), rules, self.env.random.fork());
         self.initialize(&raft, &identity).await?;
