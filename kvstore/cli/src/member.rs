@@ -123,6 +123,7 @@ impl Options {
         }
         config.max_txn_ops = size("max-txn-ops");
         config.max_request_bytes = size("max-request-bytes");
+        config.slow_request = settings.duration("warning-unary-request-duration");
         config.quota_bytes = u64::try_from(settings.int("quota-backend-bytes")).unwrap_or(0);
         let limits = ConnectionLimits::default();
         config.client_limits = ConnectionLimits {

@@ -3,6 +3,7 @@
 use crate::command_line::{self, ArgumentError};
 use crate::options::{Options, Refusal};
 use crate::settings::Settings;
+use crate::url::Url;
 use crate::{config_file, environment, help, logging, readiness, validation};
 use kvstore_server::{Member, MemberConfig, worker_threads};
 use std::collections::BTreeMap;
@@ -148,10 +149,40 @@ fn prepare(
     let settings = gather(settings, rest, surroundings)?;
     telemetry::init_with(&logging::of(&settings)).map_err(|error| Refusal(error.to_string()))?;
     let options = check(settings, surroundings)?;
+    announce(&options);
     for remark in options.check_supported()? {
         tracing::warn!("{remark}");
     }
     options.member(env)
+}
+
+/// Says with what the member starts, by the names of the flags (etcd `embed/etcd.go`, `print`).
+fn announce(options: &Options) {
+    let settings = &options.settings;
+    let number = |name: &str| settings.uint(name);
+    tracing::info!(
+        name = options.name,
+        "data-dir" = %options.data_dir.display(),
+        "listen-peer-urls" = joined(&options.listen_peer),
+        "initial-advertise-peer-urls" = joined(&options.advertise_peer),
+        "listen-client-urls" = joined(&options.listen_client),
+        "advertise-client-urls" = joined(options.advertise_client.as_deref().unwrap_or_default()),
+        "listen-metrics-urls" = joined(&options.listen_metrics),
+        "initial-cluster" = settings.text("initial-cluster"),
+        "initial-cluster-state" = settings.text("initial-cluster-state"),
+        "initial-cluster-token" = settings.text("initial-cluster-token"),
+        "snapshot-count" = number("snapshot-count"),
+        "snapshot-catchup-entries" = number("snapshot-catchup-entries"),
+        "max-request-bytes" = number("max-request-bytes"),
+        "max-txn-ops" = number("max-txn-ops"),
+        "quota-backend-bytes" = settings.int("quota-backend-bytes"),
+        "starting a member"
+    );
+}
+
+fn joined(urls: &[Url]) -> String {
+    let texts: Vec<String> = urls.iter().map(ToString::to_string).collect();
+    texts.join(",")
 }
 
 fn run(config: MemberConfig, env: Env, surroundings: &Surroundings) -> Result<(), Box<dyn Error>> {

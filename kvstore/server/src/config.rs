@@ -122,6 +122,8 @@ pub struct MemberConfig {
     pub max_txn_ops: usize,
     /// Bytes of one client request.
     pub max_request_bytes: usize,
+    /// Unary requests that take longer are logged (etcd `--warning-unary-request-duration`); zero: none.
+    pub slow_request: Duration,
     /// How often an idle watcher that asked for it hears of the revision.
     pub progress_interval: Duration,
     /// What tokens clients are given: `simple`, or `jwt,sign-method=…,priv-key=…,pub-key=…,ttl=…` as etcd's
@@ -177,6 +179,7 @@ impl MemberConfig {
             snapshot_entries: 5_000,
             max_txn_ops: 128,
             max_request_bytes: 3 << 19,
+            slow_request: Duration::ZERO,
             progress_interval: Duration::from_secs(600),
             auth_token: "simple".to_owned(),
             auth_token_ttl: Duration::from_secs(300),

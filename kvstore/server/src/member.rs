@@ -10,7 +10,7 @@ use crate::consensus::{Consensus, Touch};
 use crate::corruption::{self, Checker};
 use crate::duties;
 use crate::gateway::Gateway;
-use crate::grpc_server::{self, Router};
+use crate::grpc_server::{self, Endpoint, Router};
 use crate::http::{AccessControl, HttpEndpoints};
 use crate::late_service::LateService;
 use crate::leadership;
@@ -250,7 +250,7 @@ impl Member {
             let router = Router::default().with_http(HttpEndpoints::observed(shared.clone()));
             let stop = services.clone();
             tasks.spawn(async move {
-                grpc_server::serve(listener, security, router, limits, stop).await;
+                grpc_server::serve(listener, (Endpoint::Client, security), router, limits, stop).await;
                 Ok(())
             });
         }
@@ -490,7 +490,7 @@ impl Member {
             (ListenerSecurity::Tls, Some(tls)) => Security::Tls(tls.clone()),
             (ListenerSecurity::Either, Some(tls)) => Security::Either(tls.clone()),
         };
-        let limits = self.config.client_limits;
+        let (limits, slow) = (self.config.client_limits, self.config.slow_request);
         let access = AccessControl {
             origins: self.config.cors.clone(),
             hosts: self.config.host_whitelist.clone(),
@@ -522,9 +522,12 @@ impl Member {
                 .with(ElectionServer::new(ElectionService::new(inner, cancel)))
                 .with_metrics(metrics)
                 .with_guard(guard)
+                .with_slow(slow)
                 .with_http(http)
                 .only(clients.serves);
-            grpc_server::serve(listener, security, router, limits, stop).await;
+            let secure = !matches!(security, Security::Plain);
+            tracing::info!(address = clients.address, secure, "serving client traffic");
+            grpc_server::serve(listener, (Endpoint::Client, security), router, limits, stop).await;
             Ok(())
         }
     }
@@ -560,7 +563,7 @@ impl Member {
                 )
                 .with(late.leader)
                 .with(late.integrity);
-            grpc_server::serve(listener, security, router, limits, stop).await;
+            grpc_server::serve(listener, (Endpoint::Peer, security), router, limits, stop).await;
             Ok(())
         }
     }
