@@ -126,6 +126,36 @@ async fn a_full_store_refuses_what_grows_it_and_recovers_by_itself_after_compact
     assert!(status(address).await.errors.is_empty());
 }
 
+/// etcd `tests/common/auth_test.go`, `TestAuthAlarm`: a quota of a few values.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_stays_as_long_as_what_was_refused_does_not_fit() {
+    let node = Node::start(&MemberConfig {
+        quota_bytes: 5 * 1024,
+        ..config(&MemoryDisk::new())
+    });
+    let address = &node.address;
+    let value = "A".repeat(1024);
+    put_soon(address, "0", &value).await;
+    let mut number = 0;
+    while put(address, &number.to_string(), &value).await.is_ok() {
+        number += 1;
+        assert!(number < 9, "the quota is small");
+    }
+    let raised = alarms(address).await;
+    assert_eq!(raised.len(), 1);
+    // Longer than it takes to look for room.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(alarms(address).await, raised);
+    let disarm = AlarmRequest {
+        action: AlarmAction::Deactivate as i32,
+        member_id: raised[0].member_id,
+        alarm: raised[0].alarm,
+    };
+    let disarmed = maintenance(address).alarm(disarm).await.unwrap().into_inner();
+    assert_eq!(disarmed.alarms, raised);
+    assert!(alarms(address).await.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_higher_quota_clears_the_alarm_and_none_never_raises_it() {
     let disk = MemoryDisk::new();
