@@ -92,10 +92,23 @@ fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
         watch_streams: hub.streams,
         slow_watchers: hub.behind,
         pending_messages: hub.pending,
+        auth_revision: shared.store.auth.revision(),
+        descriptors: descriptors(),
         alarms: raised
             .iter()
             .map(|alarm| (alarm.member_id, alarm.alarm().as_str_name()))
             .collect(),
         peers: consensus.peers_heard(),
     })
+}
+
+/// Descriptors that this process has open, and may have; 0 where the system doesn't tell.
+fn descriptors() -> (u64, u64) {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = limits.lines().find_map(|line| {
+        let soft = line.strip_prefix("Max open files")?.split_whitespace().next()?;
+        soft.parse().ok()
+    });
+    (open, limit.unwrap_or(0))
 }
