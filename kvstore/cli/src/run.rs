@@ -4,7 +4,7 @@ use crate::command_line::{self, ArgumentError};
 use crate::options::{Options, Refusal};
 use crate::settings::Settings;
 use crate::url::Url;
-use crate::{config_file, environment, help, logging, readiness, validation};
+use crate::{config_file, environment, gateway, help, logging, readiness, validation};
 use kvstore_server::{Member, MemberConfig, worker_threads};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -22,7 +22,7 @@ const CONFIG_FILE: &str = "config-file";
 const CONFIG_FILE_VARIABLE: &str = "ETCD_CONFIG_FILE";
 const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 /// What etcd's binary also is.
-const OTHER_COMMANDS: [&str; 2] = ["gateway", "grpc-proxy"];
+const OTHER_COMMANDS: [&str; 1] = ["grpc-proxy"];
 
 /// What the command line is read beside.
 #[derive(Debug, Clone, Default)]
@@ -108,6 +108,11 @@ fn check(settings: Settings, surroundings: &Surroundings) -> Result<Options, Ref
 /// A member in the foreground, until SIGTERM or SIGINT. `program` is how it was called, `arguments` are
 /// those behind it.
 pub fn main(program: &str, arguments: &[String]) -> ExitCode {
+    if let [command, flags @ ..] = arguments
+        && command == gateway::COMMAND
+    {
+        return gateway::main(program, flags);
+    }
     let mut settings = Settings::default();
     let rest = match command_line::parse(arguments, &mut settings) {
         Ok(rest) => rest,
