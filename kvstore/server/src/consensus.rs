@@ -248,7 +248,9 @@ impl Consensus {
                     Err(Elsewhere::Failed(status)) => return Err(status),
                     Err(Elsewhere::Leader(leader)) => leader,
                 };
-                if let Some((id, node)) = leader.filter(|(id, _)| *id != self.id)
+                // While the leader is lost there is nobody to ask: wait for the next, as etcd's raft does.
+                if self.leader_in_touch().is_some()
+                    && let Some((id, node)) = leader.filter(|(id, _)| *id != self.id)
                     && let Some(answer) = self.propose_at(id, &node, command, bytes.clone()).await?
                 {
                     return Ok(answer);

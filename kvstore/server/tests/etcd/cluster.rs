@@ -5,7 +5,9 @@ use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls, member_id};
 use kvstore_storage::{MemoryDisk, RocksOptions};
 use proto::etcdserverpb::lease_client::LeaseClient;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use proto::etcdserverpb::{HashKvRequest, LeaseGrantRequest, MoveLeaderRequest, RangeRequest, StatusRequest};
+use proto::etcdserverpb::{
+    HashKvRequest, LeaseGrantRequest, MoveLeaderRequest, PutRequest, RangeRequest, StatusRequest,
+};
 use std::time::{Duration, Instant};
 use support::tls::{CertificateAuthority, CertificateRequest, ClientTls, ServerTls, Usage};
 use support::{SystemClock, WallClock as _};
@@ -275,6 +277,14 @@ async fn a_member_that_is_left_alone_knows_of_no_leader() {
             .insert("hasleader", "true".parse().unwrap());
         let refused = kv(cluster.address(left)).range(request).await.unwrap_err();
         assert_eq!(refused.message(), "etcdserver: no leader");
+        if !led {
+            let put = PutRequest {
+                key: "k".into(),
+                ..PutRequest::default()
+            };
+            let refused = kv(cluster.address(left)).put(put).await.unwrap_err();
+            assert_eq!(refused.message(), "etcdserver: request timed out");
+        }
     }
 }
 
