@@ -102,13 +102,21 @@ fn address(endpoint: &str) -> String {
 
 /// Runs the gateway until SIGTERM or SIGINT; `arguments` are those behind its name.
 pub fn main(program: &str, arguments: &[String]) -> ExitCode {
+    let usage = format!(
+        "Usage: {program} {COMMAND} start [--endpoints HOST:PORT,...] [--listen-addr HOST:PORT] \
+         [--retry-delay DURATION]"
+    );
+    if arguments
+        .iter()
+        .any(|word| matches!(word.as_str(), "-h" | "--help"))
+    {
+        println!("{usage}");
+        return ExitCode::SUCCESS;
+    }
     let flags = match Flags::parse(arguments) {
         Ok(flags) => flags,
         Err(reason) => {
-            eprintln!(
-                "{reason}\nUsage: {program} {COMMAND} start [--endpoints HOST:PORT,...] [--listen-addr HOST:PORT] \
-                 [--retry-delay DURATION]"
-            );
+            eprintln!("{reason}\n{usage}");
             return ExitCode::FAILURE;
         }
     };

@@ -46,3 +46,12 @@ fn a_gateway_passes_clients_on_to_a_member_that_lives() {
     assert_eq!(gateway.terminate(), Some(0));
     assert_eq!(member.terminate(), Some(0));
 }
+
+#[test]
+fn the_gateway_tells_its_flags_to_whoever_asks() {
+    for ask in ["-h", "--help"] {
+        let told = succeed(kvstore().args(["gateway", "start", ask]));
+        assert!(told.contains("--endpoints"), "{told}");
+    }
+    assert!(succeed(kvstore().arg("--help")).contains("gateway start"));
+}
