@@ -10,7 +10,7 @@ pub fn usage(program: &str) -> String {
     let mut text = format!(
         "Usage:\n\n  {program} [FLAGS]\n    Run a member of the store, which speaks etcd v3.\n\n  \
          {program} --config-file FILE\n    The same, configured by a file in etcd's format.\n\n  \
-         {program} --version\n  {program} -h | --help\n\n\
+         {program} --version\n  {program} -h | --help\n  {program} gateway start [FLAGS]\n\n\
          Every flag can also be given as a variable: --listen-client-urls as ETCD_LISTEN_CLIENT_URLS.\n"
     );
     for group in &GROUPS {

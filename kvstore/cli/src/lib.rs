@@ -13,6 +13,7 @@ mod command_line;
 mod config_file;
 mod environment;
 mod flag;
+mod gateway;
 mod help;
 mod logging;
 mod member;

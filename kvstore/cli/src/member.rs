@@ -11,6 +11,10 @@ use kvstore_storage::RocksOptions;
 use std::time::Duration;
 use support::Env;
 
+/// etcd `server/etcdserver/server.go`, `HealthInterval`: a cluster that has just been started, or a member that
+/// has just come back, isn't counted on when members are added or removed.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+
 impl Options {
     /// What the member runs with; reads the files of keys and certificates.
     ///
@@ -93,6 +97,7 @@ impl Options {
         };
         config.force_new_cluster = settings.bool("force-new-cluster");
         config.strict_reconfig = settings.bool("strict-reconfig-check");
+        config.health_interval = HEALTH_INTERVAL;
         config.max_learners = usize::try_from(settings.int("max-learners")).unwrap_or(0);
     }
 
@@ -118,6 +123,7 @@ impl Options {
         }
         config.max_txn_ops = size("max-txn-ops");
         config.max_request_bytes = size("max-request-bytes");
+        config.slow_request = settings.duration("warning-unary-request-duration");
         config.quota_bytes = u64::try_from(settings.int("quota-backend-bytes")).unwrap_or(0);
         let limits = ConnectionLimits::default();
         config.client_limits = ConnectionLimits {

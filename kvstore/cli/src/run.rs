@@ -3,7 +3,8 @@
 use crate::command_line::{self, ArgumentError};
 use crate::options::{Options, Refusal};
 use crate::settings::Settings;
-use crate::{config_file, environment, help, logging, readiness, validation};
+use crate::url::Url;
+use crate::{config_file, environment, gateway, help, logging, readiness, validation};
 use kvstore_server::{Member, MemberConfig, worker_threads};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -21,7 +22,7 @@ const CONFIG_FILE: &str = "config-file";
 const CONFIG_FILE_VARIABLE: &str = "ETCD_CONFIG_FILE";
 const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 /// What etcd's binary also is.
-const OTHER_COMMANDS: [&str; 2] = ["gateway", "grpc-proxy"];
+const OTHER_COMMANDS: [&str; 1] = ["grpc-proxy"];
 
 /// What the command line is read beside.
 #[derive(Debug, Clone, Default)]
@@ -107,6 +108,11 @@ fn check(settings: Settings, surroundings: &Surroundings) -> Result<Options, Ref
 /// A member in the foreground, until SIGTERM or SIGINT. `program` is how it was called, `arguments` are
 /// those behind it.
 pub fn main(program: &str, arguments: &[String]) -> ExitCode {
+    if let [command, flags @ ..] = arguments
+        && command == gateway::COMMAND
+    {
+        return gateway::main(program, flags);
+    }
     let mut settings = Settings::default();
     let rest = match command_line::parse(arguments, &mut settings) {
         Ok(rest) => rest,
@@ -148,10 +154,40 @@ fn prepare(
     let settings = gather(settings, rest, surroundings)?;
     telemetry::init_with(&logging::of(&settings)).map_err(|error| Refusal(error.to_string()))?;
     let options = check(settings, surroundings)?;
+    announce(&options);
     for remark in options.check_supported()? {
         tracing::warn!("{remark}");
     }
     options.member(env)
+}
+
+/// Says with what the member starts, by the names of the flags (etcd `embed/etcd.go`, `print`).
+fn announce(options: &Options) {
+    let settings = &options.settings;
+    let number = |name: &str| settings.uint(name);
+    tracing::info!(
+        name = options.name,
+        "data-dir" = %options.data_dir.display(),
+        "listen-peer-urls" = joined(&options.listen_peer),
+        "initial-advertise-peer-urls" = joined(&options.advertise_peer),
+        "listen-client-urls" = joined(&options.listen_client),
+        "advertise-client-urls" = joined(options.advertise_client.as_deref().unwrap_or_default()),
+        "listen-metrics-urls" = joined(&options.listen_metrics),
+        "initial-cluster" = settings.text("initial-cluster"),
+        "initial-cluster-state" = settings.text("initial-cluster-state"),
+        "initial-cluster-token" = settings.text("initial-cluster-token"),
+        "snapshot-count" = number("snapshot-count"),
+        "snapshot-catchup-entries" = number("snapshot-catchup-entries"),
+        "max-request-bytes" = number("max-request-bytes"),
+        "max-txn-ops" = number("max-txn-ops"),
+        "quota-backend-bytes" = settings.int("quota-backend-bytes"),
+        "starting a member"
+    );
+}
+
+fn joined(urls: &[Url]) -> String {
+    let texts: Vec<String> = urls.iter().map(ToString::to_string).collect();
+    texts.join(",")
 }
 
 fn run(config: MemberConfig, env: Env, surroundings: &Surroundings) -> Result<(), Box<dyn Error>> {

@@ -2,7 +2,7 @@
 //! `embed.configureClientListeners`, `config.ServerConfig.VerifyBootstrap`; 3.6 to 3.8).
 
 use crate::options::{Options, Refusal};
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 use crate::url::{Scheme, Url};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,7 +116,10 @@ fn bootstrap_flags(settings: &Settings) -> Result<(), Refusal> {
     if endpoints.iter().any(|endpoint| endpoint.trim().is_empty()) {
         return refuse("--discovery-endpoints must not contain empty endpoints");
     }
-    if settings.text("discovery-fallback") == "proxy" && settings.is_set("discovery-fallback") {
+    // In a file it is ignored, as etcd's own sample has it.
+    let fallback = settings.source("discovery-fallback");
+    if settings.text("discovery-fallback") == "proxy" && fallback.is_some_and(|source| source != Source::File)
+    {
         return refuse("v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
     }
     Ok(())

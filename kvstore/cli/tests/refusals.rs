@@ -311,3 +311,19 @@ fn a_folder_of_keys_stands_for_its_files_and_makes_https_the_default() {
         "https://localhost:2380"
     );
 }
+
+/// etcd `etcd.conf.yml.sample`, which `tests/e2e/etcd_config_test.go` starts a member with.
+#[test]
+fn what_etcds_sample_file_leaves_over_from_older_versions_is_ignored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("etcd.yaml");
+    let text =
+        "wal-dir:\ncors:\ndiscovery:\ndiscovery-fallback: 'proxy'\ndiscovery-proxy:\ninitial-cluster:\n";
+    std::fs::write(&file, text).expect("written");
+    let given = format!("--config-file={}", file.display());
+    assert_eq!(taken(&[&given]).name, "default");
+    refused(&[(
+        &["--discovery-fallback=proxy"],
+        "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"",
+    )]);
+}

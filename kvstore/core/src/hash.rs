@@ -14,6 +14,9 @@ pub const STATE_HASH_DEFINITION: u32 = 1;
 /// Bytes read between two pauses.
 const SLICE_BYTES: usize = 1 << 20;
 
+/// What the hash of the history begins with: the name of etcd's bucket of keys, so that no history is 0.
+const HISTORY_NAME: &[u8] = b"key";
+
 /// Called after each slice: `false` gives up.
 pub type OnSlice<'a> = &'a mut dyn FnMut() -> bool;
 
@@ -28,9 +31,10 @@ pub struct Crc {
     pub current: i64,
 }
 
-/// Hashes every event up to `revision` (0: the current one) that compaction keeps (etcd
-/// `server/storage/mvcc/hash.go`; the values differ from etcd's, whose records look different). `None`:
-/// given up.
+/// Hashes every event up to `revision` (0: the current one) that a compaction at it would keep, so that the
+/// hash is the same before it, during it and after it. etcd comes to that by remembering what it hashed while
+/// it compacted (`server/storage/mvcc/hash.go`); the values differ from etcd's, whose records look different.
+/// `None`: given up.
 ///
 /// # Errors
 /// [`Refusal::Compacted`], [`Refusal::FutureRevision`]; or when the store can't be read.
@@ -44,7 +48,12 @@ pub fn hash_kv(view: &dyn Read, revision: i64, on_slice: OnSlice<'_>) -> Result<
         return Err(Refusal::FutureRevision.into());
     }
     let mut sum = Sum::new(on_slice);
-    Ok(add_history(view, revision, &mut sum)?.then_some(Crc {
+    sum.add(HISTORY_NAME, &[]);
+    let up_to = UpTo {
+        revision,
+        compacted: revision,
+    };
+    Ok(add_history(view, up_to, &mut sum)?.then_some(Crc {
         hash: sum.hash,
         compacted: meta.compacted,
         revision,
@@ -59,11 +68,15 @@ pub fn hash_kv(view: &dyn Read, revision: i64, on_slice: OnSlice<'_>) -> Result<
 /// # Errors
 /// When the store can't be read.
 pub fn state_hash(view: &dyn Read, on_slice: OnSlice<'_>) -> Result<Option<u32>, ReadError> {
-    let revision = Meta::read(view)?.revision;
+    let meta = Meta::read(view)?;
+    let up_to = UpTo {
+        revision: meta.revision,
+        compacted: meta.compacted,
+    };
     let mut sum = Sum::new(on_slice);
     for space in Space::STATE {
         let complete = match space {
-            Space::History => add_history(view, revision, &mut sum)?,
+            Space::History => add_history(view, up_to, &mut sum)?,
             Space::Keys => add_keys(view, &mut sum)?,
             Space::Counts => true,
             _ => add_space(view, space, &mut sum)?,
@@ -123,8 +136,17 @@ fn add_space(view: &dyn Read, space: Space, sum: &mut Sum<'_>) -> Result<bool, R
     Ok(true)
 }
 
-fn add_history(view: &dyn Read, revision: i64, sum: &mut Sum<'_>) -> Result<bool, ReadError> {
-    let compacted = Meta::read(view)?.compacted;
+/// Which events are hashed.
+#[derive(Clone, Copy)]
+struct UpTo {
+    /// Those up to this revision.
+    revision: i64,
+    /// And of them those that a compaction at this one keeps.
+    compacted: i64,
+}
+
+fn add_history(view: &dyn Read, up_to: UpTo, sum: &mut Sum<'_>) -> Result<bool, ReadError> {
+    let UpTo { revision, compacted } = up_to;
     // Once compaction is through, whatever is left is kept: no need to look.
     let clean = meta::compaction_done(view)? >= compacted;
     let mut versions = view.cursor(Space::Keys);

@@ -108,6 +108,9 @@ pub struct MemberConfig {
     pub strict_reconfig: bool,
     /// Learners that the cluster may have at once.
     pub max_learners: usize,
+    /// How long the leader must have been hearing from a voter, for it to be counted on in such changes (etcd
+    /// `HealthInterval`, 5 s); zero: it need only answer now.
+    pub health_interval: Duration,
     pub heartbeat: Duration,
     /// A leader's lease lasts `election_max` after its last sign of life; then an election starts after a
     /// random time in this range. So a dead leader is replaced in the sum of both. A wide range makes the first of
@@ -120,6 +123,8 @@ pub struct MemberConfig {
     pub max_txn_ops: usize,
     /// Bytes of one client request.
     pub max_request_bytes: usize,
+    /// Unary requests that take longer are logged (etcd `--warning-unary-request-duration`); zero: none.
+    pub slow_request: Duration,
     /// How often an idle watcher that asked for it hears of the revision.
     pub progress_interval: Duration,
     /// What tokens clients are given: `simple`, or `jwt,sign-method=…,priv-key=…,pub-key=…,ttl=…` as etcd's
@@ -168,12 +173,14 @@ impl MemberConfig {
             force_new_cluster: false,
             strict_reconfig: true,
             max_learners: 1,
+            health_interval: Duration::ZERO,
             heartbeat: Duration::from_millis(50),
             election_min: Duration::from_millis(60),
             election_max: Duration::from_millis(250),
             snapshot_entries: 5_000,
             max_txn_ops: 128,
             max_request_bytes: 3 << 19,
+            slow_request: Duration::ZERO,
             progress_interval: Duration::from_secs(600),
             auth_token: "simple".to_owned(),
             auth_token_ttl: Duration::from_secs(300),

@@ -7,7 +7,7 @@ pub use cluster::{Progress, Standing};
 use crate::forwarder::{Forwarder, Target};
 use crate::local_proposals::{Elsewhere, LocalProposals, leader_of};
 use crate::peers::Peers;
-use crate::raft::{CommandBytes, PeerNode, Raft, Runtime, TypeConfig};
+use crate::raft::{CommandBytes, PeerNode, Raft, RaftGate, Runtime, TypeConfig};
 use crate::status;
 use crate::store::{Reply, Store};
 use bytes::Bytes;
@@ -59,6 +59,16 @@ pub struct Consensus {
     timeout: Duration,
     pub sabotage: Sabotage,
     lease: Duration,
+    touch: Touch,
+}
+
+/// How a member knows that it has lost its leader.
+#[derive(Clone)]
+pub struct Touch {
+    /// Through which a leader's messages come.
+    pub gate: Arc<RaftGate>,
+    /// A leader that isn't heard from for this long, or hears from no quorum, is none any more.
+    pub patience: Duration,
 }
 
 impl Consensus {
@@ -69,6 +79,7 @@ impl Consensus {
         store: Arc<Store>,
         random: Random,
         (timeout, lease): (Duration, Duration),
+        touch: Touch,
     ) -> Self {
         Self {
             id,
@@ -82,6 +93,7 @@ impl Consensus {
             timeout,
             sabotage: Sabotage::NONE,
             lease,
+            touch,
         }
     }
 
@@ -106,6 +118,24 @@ impl Consensus {
             is_leader: metrics.state == ServerState::Leader,
             last_index: metrics.last_log_index.unwrap_or(0),
             committed_index: metrics.local_committed.map_or(0, |id| id.index),
+        })
+    }
+
+    /// The leader, as long as this member is in touch with it: a follower hears from it, and a leader from a
+    /// quorum. Raft itself remembers a lost leader until there is another (etcd forgets it when it calls an
+    /// election, and a leader by its `CheckQuorum`).
+    pub fn leader_in_touch(&self) -> Option<u64> {
+        let Touch { gate, patience } = &self.touch;
+        self.with_metrics(|metrics| {
+            let in_touch = match metrics.state {
+                ServerState::Leader => {
+                    let alone = metrics.membership_config.voter_ids().nth(1).is_none();
+                    let acknowledged = metrics.last_quorum_acked.as_ref();
+                    alone || acknowledged.is_none_or(|at| at.elapsed() <= *patience)
+                }
+                _ => gate.silence() <= *patience,
+            };
+            metrics.current_leader.filter(|_| in_touch)
         })
     }
 
@@ -218,7 +248,9 @@ impl Consensus {
                     Err(Elsewhere::Failed(status)) => return Err(status),
                     Err(Elsewhere::Leader(leader)) => leader,
                 };
-                if let Some((id, node)) = leader.filter(|(id, _)| *id != self.id)
+                // While the leader is lost there is nobody to ask: wait for the next, as etcd's raft does.
+                if self.leader_in_touch().is_some()
+                    && let Some((id, node)) = leader.filter(|(id, _)| *id != self.id)
                     && let Some(answer) = self.propose_at(id, &node, command, bytes.clone()).await?
                 {
                     return Ok(answer);
@@ -414,12 +446,16 @@ impl Consensus {
             }
         })
         .await
+        .map_err(|status| match self.leader_in_touch() {
+            // etcd `server/etcdserver/v3_server.go`, `waitLeader`.
+            None if status.code() == Code::Unavailable => status::no_leader(),
+            _ => status,
+        })
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
         match tokio::time::timeout(self.timeout, work).await {
             Ok(result) => result,
-            Err(_) if self.view().leader.is_none() => Err(status::no_leader()),
             Err(_) => Err(status::timed_out()),
         }
     }

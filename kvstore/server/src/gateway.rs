@@ -13,6 +13,7 @@ mod websocket;
 
 use crate::descriptors;
 use crate::local::Local;
+use crate::status;
 use codec::DynamicCodec;
 use futures::StreamExt as _;
 use http::uri::PathAndQuery;
@@ -20,6 +21,8 @@ use http::{HeaderMap, Method, Response};
 use json::Requests;
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
@@ -40,11 +43,14 @@ pub struct Gateway {
     /// By the path below `/v3/`.
     targets: BTreeMap<&'static str, Target>,
     limit: usize,
+    /// Calls under way: etcd's gateway makes them all over one connection, on which they are streams.
+    streams: Arc<Semaphore>,
 }
 
 impl Gateway {
-    /// Messages are refused above `limit` bytes of protobuf.
-    pub fn new(limit: usize) -> Self {
+    /// Messages are refused above `limit` bytes of protobuf; calls beyond `streams` at a time wait.
+    pub fn new(limit: usize, streams: u32) -> Self {
+        let streams = usize::try_from(streams).unwrap_or(usize::MAX);
         let targets = routes::ROUTES.iter().filter_map(|(route, method)| {
             let (service, name) = method.split_once('/')?;
             let service = descriptors::etcd().get_service_by_name(service)?;
@@ -58,6 +64,7 @@ impl Gateway {
             targets: targets.collect(),
             // Base64 is longer by a third, names and quotes come on top.
             limit: limit * 2,
+            streams: Arc::new(Semaphore::new(streams.min(Semaphore::MAX_PERMITS))),
         }
     }
 
@@ -69,6 +76,7 @@ impl Gateway {
         let call = Call {
             target: target.clone(),
             limit: self.limit,
+            streams: Arc::clone(&self.streams),
             services,
         };
         if let Some(key) = websocket::key(&request) {
@@ -86,6 +94,7 @@ impl Gateway {
 struct Call {
     target: Target,
     limit: usize,
+    streams: Arc<Semaphore>,
     services: Local,
 }
 
@@ -102,6 +111,8 @@ impl Call {
         let metadata = metadata(headers);
         let mut requests = Requests::new(body, method.input(), self.limit);
         let first = requests.next().await?;
+        let place = self.streams.acquire_owned().await;
+        let place = place.map_err(|_| status::stopped())?;
         let codec = DynamicCodec {
             output: method.output(),
         };
@@ -118,7 +129,7 @@ impl Call {
             });
             let all = futures::stream::iter(first).chain(later);
             let call = services.streaming(with(metadata, all), path, codec);
-            return Ok(reply::stream(call.await?.into_inner()).await);
+            return Ok(reply::stream(call.await?.into_inner(), place).await);
         }
         let request = with(
             metadata,
@@ -126,7 +137,7 @@ impl Call {
         );
         if method.is_server_streaming() {
             let call = services.server_streaming(request, path, codec);
-            return Ok(reply::stream(call.await?.into_inner()).await);
+            return Ok(reply::stream(call.await?.into_inner(), place).await);
         }
         let call = services.unary(request, path, codec);
         Ok(reply::single(call.await?.get_ref()))

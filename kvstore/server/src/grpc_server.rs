@@ -15,8 +15,9 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use support::tls::PeerIdentity;
+use support::tls::{PeerIdentity, handshake_failure};
 use support::{Incoming, Listener, Security};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -35,6 +36,13 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 /// How tonic's refusal of a message beyond the limit begins.
 const CODEC_TOO_LARGE: &str = "Error, decoded message length too large: found ";
 
+/// For whom there is a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    Client,
+    Peer,
+}
+
 type Route = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// Services by name.
@@ -47,6 +55,8 @@ pub struct Router {
     metrics: Option<Arc<Metrics>>,
     guard: Option<LearnerGuard>,
     serves: Serves,
+    /// Unary calls of clients that take longer are logged; zero: none.
+    slow: Duration,
 }
 
 impl Router {
@@ -89,6 +99,12 @@ impl Router {
         self
     }
 
+    /// Logs clients' unary calls that take longer (etcd `--warning-unary-request-duration`).
+    pub fn with_slow(mut self, slow: Duration) -> Self {
+        self.slow = slow;
+        self
+    }
+
     /// Answers one gRPC call.
     pub async fn grpc<B>(&self, request: Request<B>, counted: bool) -> Response<Counted<Body>>
     where
@@ -110,8 +126,16 @@ impl Router {
             let Ok(response) = route.oneshot(request.map(Body::new)).await;
             return in_the_words_of_grpc_go(response).map(Counted::plain);
         };
+        let watched = (!self.slow.is_zero() && started.is_unary()).then(|| (Instant::now(), path.to_owned()));
         let request = request.map(|body| Body::new(started.request(body)));
         let Ok(response) = route.oneshot(request).await;
+        if let Some((begun, path)) = watched {
+            let spent = begun.elapsed();
+            if spent > self.slow {
+                // etcd `server/etcdserver/api/v3rpc/interceptor.go`, `logExpensiveRequestStats`.
+                tracing::warn!("response type" = path, "time spent" = ?spent, "request stats");
+            }
+        }
         let (head, body) = in_the_words_of_grpc_go(response).into_parts();
         let body = started.response(&head.headers, body);
         Response::from_parts(head, body)
@@ -186,13 +210,24 @@ fn is_grpc<B>(request: &Request<B>) -> bool {
 /// Accepts connections and serves `router` on each, until `stop`; then lets the open requests finish.
 pub async fn serve(
     listener: Box<dyn Listener>,
-    security: Security,
+    (endpoint, security): (Endpoint, Security),
     router: Router,
     limits: ConnectionLimits,
     stop: CancellationToken,
 ) {
     let router = Arc::new(router);
-    let mut incoming = support::incoming(listener, security);
+    let mut incoming = support::incoming_with(listener, security, move |remote, error| {
+        // etcd `server/embed/config_logging.go`, `handshakeErr` and its kin.
+        let error = handshake_failure(error);
+        match endpoint {
+            Endpoint::Client => {
+                tracing::warn!("remote-addr" = %remote, error, "rejected connection on client endpoint");
+            }
+            Endpoint::Peer => {
+                tracing::warn!("remote-addr" = %remote, error, "rejected connection on peer endpoint");
+            }
+        }
+    });
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {

@@ -6,11 +6,11 @@ use crate::compactor;
 use crate::config::{
     ClientListener, ConnectionLimits, DataDir, ListenerSecurity, MemberConfig, PeerListener,
 };
-use crate::consensus::Consensus;
+use crate::consensus::{Consensus, Touch};
 use crate::corruption::{self, Checker};
 use crate::duties;
 use crate::gateway::Gateway;
-use crate::grpc_server::{self, Router};
+use crate::grpc_server::{self, Endpoint, Router};
 use crate::http::{AccessControl, HttpEndpoints};
 use crate::late_service::LateService;
 use crate::leadership;
@@ -208,6 +208,10 @@ impl Member {
             Arc::clone(&self.store),
             self.env.random.fork(),
             (self.config.request_timeout(), self.config.read_lease()),
+            Touch {
+                gate: Arc::clone(&gate),
+                patience: self.config.election_max * 2,
+            },
         )
         .with_sabotage(self.env.sabotage);
         let shared = Shared::new(
@@ -222,6 +226,7 @@ impl Member {
         let rules = Rules {
             strict: self.config.strict_reconfig,
             max_learners: self.config.max_learners,
+            health_interval: self.config.health_interval,
         };
         let changes = Changes::new(consensus.clone(), rules, self.env.random.fork());
         self.initialize(&raft, &identity).await?;
@@ -245,7 +250,7 @@ impl Member {
             let router = Router::default().with_http(HttpEndpoints::observed(shared.clone()));
             let stop = services.clone();
             tasks.spawn(async move {
-                grpc_server::serve(listener, security, router, limits, stop).await;
+                grpc_server::serve(listener, (Endpoint::Client, security), router, limits, stop).await;
                 Ok(())
             });
         }
@@ -485,7 +490,7 @@ impl Member {
             (ListenerSecurity::Tls, Some(tls)) => Security::Tls(tls.clone()),
             (ListenerSecurity::Either, Some(tls)) => Security::Either(tls.clone()),
         };
-        let limits = self.config.client_limits;
+        let (limits, slow) = (self.config.client_limits, self.config.slow_request);
         let access = AccessControl {
             origins: self.config.cors.clone(),
             hosts: self.config.host_whitelist.clone(),
@@ -495,7 +500,7 @@ impl Member {
         let gateway = self
             .config
             .enable_grpc_gateway
-            .then(|| Arc::new(Gateway::new(limit)));
+            .then(|| Arc::new(Gateway::new(limit, limits.streams)));
         async move {
             let (health, health_service) = tonic_health::server::health_reporter();
             health.set_serving::<KvServer<KvService>>().await;
@@ -517,9 +522,12 @@ impl Member {
                 .with(ElectionServer::new(ElectionService::new(inner, cancel)))
                 .with_metrics(metrics)
                 .with_guard(guard)
+                .with_slow(slow)
                 .with_http(http)
                 .only(clients.serves);
-            grpc_server::serve(listener, security, router, limits, stop).await;
+            let secure = !matches!(security, Security::Plain);
+            tracing::info!(address = clients.address, secure, "serving client traffic");
+            grpc_server::serve(listener, (Endpoint::Client, security), router, limits, stop).await;
             Ok(())
         }
     }
@@ -555,7 +563,7 @@ impl Member {
                 )
                 .with(late.leader)
                 .with(late.integrity);
-            grpc_server::serve(listener, security, router, limits, stop).await;
+            grpc_server::serve(listener, (Endpoint::Peer, security), router, limits, stop).await;
             Ok(())
         }
     }

@@ -22,6 +22,7 @@ mod probe;
 mod reconfiguration;
 mod recovery;
 mod roster;
+mod steadiness;
 
 pub use caretaker::tend;
 pub use change::Change;

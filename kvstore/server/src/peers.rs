@@ -58,8 +58,7 @@ impl Peers {
         self.lock()
             .get(&id)
             .and_then(|member| member.urls.get(member.at))
-            .map_or("", |url| address_of(url))
-            .to_owned()
+            .map_or_else(String::new, |url| address_of(url))
     }
 
     /// A new connection for raft.
@@ -88,7 +87,7 @@ impl Peers {
 
     /// A new connection to whoever is at a peer URL.
     pub fn membership_at(&self, url: &str) -> MembersClient<Channel> {
-        MembersClient::new(self.connect(address_of(url)))
+        MembersClient::new(self.connect(&address_of(url)))
     }
 
     /// Drops the shared connection after a failure: it may be wedged without knowing it.
@@ -133,7 +132,11 @@ impl Peers {
     }
 }
 
-/// `host:port` of a peer URL.
-fn address_of(url: &str) -> &str {
-    url.split_once("://").map_or(url, |(_, address)| address)
+/// Where to connect to a peer URL: `host:port`, or `unix:` and a path.
+fn address_of(url: &str) -> String {
+    match url.split_once("://") {
+        Some(("unix" | "unixs", path)) => format!("unix:{path}"),
+        Some((_, address)) => address.to_owned(),
+        None => url.to_owned(),
+    }
 }

@@ -11,7 +11,7 @@ use kvstore_core::{ALARM_NOSPACE, Command, Refusal};
 use proto::etcdserverpb::alarm_request::AlarmAction;
 use proto::etcdserverpb::{AlarmMember, AlarmRequest};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// The leader clears the alarms of others after there has been room for so long by its own quota: their
 /// members may be down or gone, and else they do it themselves.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// There is room again when this part of the quota is free: else the next put would raise the alarm again.
+/// There is room again when at least this part of the quota is free, and as much as was refused: else the next
+/// put would raise the alarm again.
 const FREE_PART: u64 = 16;
 
 /// Takes the mark back even when the client that set it goes away meanwhile.
@@ -41,6 +42,8 @@ pub struct Quota {
     store: Arc<Store>,
     consensus: Consensus,
     raising: Arc<AtomicBool>,
+    /// What the request cost that didn't fit when the alarm was raised; up to half of the quota.
+    wanted: Arc<AtomicU64>,
 }
 
 impl Quota {
@@ -51,6 +54,7 @@ impl Quota {
             store,
             consensus,
             raising: Arc::default(),
+            wanted: Arc::default(),
         }
     }
 
@@ -73,6 +77,7 @@ impl Quota {
         // One proposal for all who are refused meanwhile.
         if !fits && !self.store.alarms.is_full() && !self.raising.swap(true, Ordering::AcqRel) {
             let _until_done = Raising(&self.raising);
+            self.wanted.fetch_max(cost.min(self.limit / 2), Ordering::AcqRel);
             self.propose(self.alarm(), AlarmAction::Activate).await?;
             tracing::warn!(
                 in_use = self.store.upkeep.in_use(),
@@ -87,6 +92,9 @@ impl Quota {
     pub async fn watch(self, cancel: CancellationToken) {
         let mut changes = self.store.alarms.changes();
         let mut room_since: Option<Instant> = None;
+        // How much there was when the alarm was first seen. One from before the start may be there because
+        // of a smaller quota.
+        let mut full = Some(u64::MAX);
         loop {
             let raised: Vec<AlarmMember> = changes
                 .borrow_and_update()
@@ -94,7 +102,10 @@ impl Quota {
                 .filter(|alarm| alarm.alarm == ALARM_NOSPACE && alarm.member_id != 0)
                 .copied()
                 .collect();
-            if raised.is_empty() || !self.has_room() {
+            if raised.is_empty() {
+                (room_since, full) = (None, None);
+                self.wanted.store(0, Ordering::Release);
+            } else if !self.has_room(*full.get_or_insert_with(|| self.store.upkeep.in_use())) {
                 room_since = None;
             } else {
                 let since = *room_since.get_or_insert_with(Instant::now);
@@ -114,8 +125,11 @@ impl Quota {
         }
     }
 
-    fn has_room(&self) -> bool {
-        self.limit == 0 || self.store.upkeep.in_use() < self.limit - self.limit / FREE_PART
+    /// Whether something has gone since the store was `full`, so that what was refused would fit now.
+    fn has_room(&self, full: u64) -> bool {
+        let in_use = self.store.upkeep.in_use();
+        let wanted = self.wanted.load(Ordering::Acquire).max(self.limit / FREE_PART);
+        self.limit == 0 || in_use < full && in_use + wanted < self.limit
     }
 
     async fn clear(&self, alarm: AlarmMember) {

@@ -58,6 +58,9 @@ pub const ETCD_VERSION: &str = "3.6.5";
 /// The version of etcd's data that this store's is a match for.
 pub const STORAGE_VERSION: &str = "3.6.0";
 
+/// Election timeouts without a leader before a stream that requires one ends.
+const LEADER_PATIENCE: u32 = 3;
+
 /// Minor version of the cluster, as etcd tells it (`3.6`): that of its members, which are all of one version.
 pub fn cluster_version() -> &'static str {
     ETCD_VERSION
@@ -125,10 +128,26 @@ impl Shared {
         if self.is_stopped() {
             return Err(status::refused(Refusal::Corrupt));
         }
-        if requires_leader(request) && self.consensus.view().leader.is_none() {
+        if requires_leader(request) && self.consensus.leader_in_touch().is_none() {
             return Err(status::no_leader());
         }
         Ok(())
+    }
+
+    /// Ends when this member has been without a leader for three election timeouts, if the client of a stream
+    /// `requires` one (etcd `server/etcdserver/api/v3rpc/interceptor.go`, `monitorLeader`).
+    async fn lost_leader(&self, requires: bool) {
+        if !requires {
+            return std::future::pending().await;
+        }
+        let mut missing = 0;
+        while missing < LEADER_PATIENCE {
+            tokio::time::sleep(self.election).await;
+            missing = match self.consensus.leader_in_touch() {
+                Some(_) => 0,
+                None => missing + 1,
+            };
+        }
     }
 
     /// Refuses what a learner doesn't serve, because it may be far behind.

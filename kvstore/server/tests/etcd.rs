@@ -28,6 +28,8 @@ mod http_client;
 mod linearizability;
 #[path = "etcd/membership.rs"]
 mod membership;
+#[path = "etcd/range_stream.rs"]
+mod range_stream;
 #[path = "etcd/regressions.rs"]
 mod regressions;
 #[path = "etcd/trio.rs"]

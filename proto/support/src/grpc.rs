@@ -157,6 +157,19 @@ pub fn incoming(
     listener: Box<dyn Listener>,
     security: impl Into<Security>,
 ) -> mpsc::Receiver<io::Result<Incoming>> {
+    incoming_with(
+        listener,
+        security,
+        |remote, error| tracing::debug!(%remote, %error, "handshake failed"),
+    )
+}
+
+/// As [`incoming`]; `rejected` hears of handshakes that failed.
+pub fn incoming_with(
+    listener: Box<dyn Listener>,
+    security: impl Into<Security>,
+    rejected: impl Fn(SocketAddr, &io::Error) + Clone + Send + 'static,
+) -> mpsc::Receiver<io::Result<Incoming>> {
     let security = security.into();
     let (sender, receiver) = mpsc::channel(HANDSHAKE_BACKLOG);
     tokio::spawn(async move {
@@ -175,7 +188,7 @@ pub fn incoming(
                     continue;
                 }
             };
-            let (sender, security) = (sender.clone(), security.clone());
+            let (sender, security, rejected) = (sender.clone(), security.clone(), rejected.clone());
             tokio::spawn(async move {
                 let accepted = match security {
                     Security::Plain => Ok((stream, None)),
@@ -193,7 +206,7 @@ pub fn incoming(
                         // The server is gone when this fails; so is the connection.
                         let _ = sender.send(Ok(Incoming { io, info })).await;
                     }
-                    Err(error) => tracing::debug!(%remote, %error, "handshake failed"),
+                    Err(error) => rejected(remote, &error),
                 }
             });
         }

@@ -21,7 +21,7 @@ pub mod tls;
 pub use backoff::Backoff;
 pub use clock::{SystemClock, WallClock};
 pub use env::Env;
-pub use grpc::{ConnectInfo, Incoming, Security, grpc_channel, incoming};
+pub use grpc::{ConnectInfo, Incoming, Security, grpc_channel, incoming, incoming_with};
 pub use net::{BoxedIo, Io, Listener, Network, TokioNetwork};
 pub use random::Random;
 pub use sabotage::Sabotage;

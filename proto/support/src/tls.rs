@@ -7,6 +7,7 @@
 mod authority;
 mod check;
 mod connection;
+mod failure;
 mod files;
 mod pem_text;
 mod policy;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use authority::{CertificateAuthority, CertificateRequest, Identity, Usage, self_signed};
 pub use connection::{ClientTls, PeerIdentity, ServerTls, peer_identity};
+pub use failure::handshake_failure;
 pub use files::{IdentityFiles, TlsFiles, Trust};
 pub use policy::{Allowed, TlsPolicy, TlsVersion, is_cipher_suite};
 

@@ -133,11 +133,11 @@ pub const FLAGS: &[Flag] = &[
         "100ms",
         "slow applies are counted, not logged",
     ),
-    idle(
+    served(
         "warning-unary-request-duration",
         Kind::Duration,
         "300ms",
-        "slow requests are not logged",
+        "Requests that take longer are logged, as \"request stats\"; 0: none.",
     ),
     idle(
         "memory-mlock",
@@ -149,7 +149,7 @@ pub const FLAGS: &[Flag] = &[
         "bootstrap-defrag-threshold-megabytes",
         Kind::Uint,
         "0",
-        "free space is given back while the member runs",
+        "Skipping defragmentation: free space is given back while the member runs",
     ),
     idle(
         "unsafe-no-fsync",

@@ -9,6 +9,7 @@ use http_body_util::{Full, StreamBody};
 use prost_reflect::DynamicMessage;
 use serde_json::json;
 use std::convert::Infallible;
+use tokio::sync::OwnedSemaphorePermit;
 use tonic::body::Body;
 use tonic::{Code, Status, Streaming};
 
@@ -70,21 +71,22 @@ fn success(body: Body) -> Response<Body> {
 }
 
 /// The answer to a call with several responses. It waits for the first: an error in its place decides the
-/// status.
-pub async fn stream(mut messages: Streaming<DynamicMessage>) -> Response<Body> {
+/// status. The call's `place` is free once the answer is out, or nobody reads it any more.
+pub async fn stream(mut messages: Streaming<DynamicMessage>, place: OwnedSemaphorePermit) -> Response<Body> {
     let first = line(messages.message().await);
     let mut response = match &first {
         Line::Result(_) | Line::End => success(Body::empty()),
         Line::Error(status, _) => respond(http_status(status.code()), Body::empty()),
     };
-    let lines = futures::stream::unfold((Some(first), messages), |(ready, mut messages)| async move {
+    let start = (Some(first), messages, place);
+    let lines = futures::stream::unfold(start, |(ready, mut messages, place)| async move {
         let next = match ready {
             Some(ready) => ready,
             None => line(messages.message().await),
         };
         match next {
-            Line::Result(text) => Some((frame(text), (None, messages))),
-            Line::Error(_, text) => Some((frame(text), (Some(Line::End), messages))),
+            Line::Result(text) => Some((frame(text), (None, messages, place))),
+            Line::Error(_, text) => Some((frame(text), (Some(Line::End), messages, place))),
             Line::End => None,
         }
     });

@@ -96,7 +96,7 @@ impl<'a> Health<'a> {
         if serializable {
             return None;
         }
-        if self.shared.consensus.view().leader.is_none() {
+        if self.shared.consensus.leader_in_touch().is_none() {
             return Some("RAFT NO LEADER".to_owned());
         }
         let confirmed = self.confirmed().await;

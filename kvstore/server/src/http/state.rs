@@ -27,7 +27,8 @@ pub fn version(shared: &Shared) -> Response<Body> {
 /// etcd's `/debug/vars`, as far as it isn't about Go.
 pub fn variables(shared: &Shared) -> Response<Body> {
     let view = shared.consensus.view();
-    let state = match (view.is_leader, view.leader) {
+    let leader = shared.consensus.leader_in_touch();
+    let state = match (view.is_leader, leader) {
         (true, _) => "StateLeader",
         (false, Some(_)) => "StateFollower",
         (false, None) => "StateCandidate",
@@ -36,7 +37,7 @@ pub fn variables(shared: &Shared) -> Response<Body> {
         "id": format!("{:x}", shared.consensus.id),
         "term": view.term,
         "commit": view.committed_index,
-        "lead": format!("{:x}", view.leader.unwrap_or(0)),
+        "lead": format!("{:x}", leader.unwrap_or(0)),
         "raftState": state,
         "applied": shared.store.applied.get(),
     });
@@ -75,7 +76,7 @@ fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
         member_id: consensus.id,
         server_version: ETCD_VERSION,
         cluster_version: cluster_version(shared),
-        has_leader: leader.leader.is_some(),
+        has_leader: consensus.leader_in_touch().is_some(),
         is_leader: leader.is_leader,
         is_learner: consensus.is_learner(consensus.id),
         committed_index: leader.committed_index,
@@ -91,10 +92,23 @@ fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
         watch_streams: hub.streams,
         slow_watchers: hub.behind,
         pending_messages: hub.pending,
+        auth_revision: shared.store.auth.revision(),
+        descriptors: descriptors(),
         alarms: raised
             .iter()
             .map(|alarm| (alarm.member_id, alarm.alarm().as_str_name()))
             .collect(),
         peers: consensus.peers_heard(),
     })
+}
+
+/// Descriptors that this process has open, and may have; 0 where the system doesn't tell.
+fn descriptors() -> (u64, u64) {
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = limits.lines().find_map(|line| {
+        let soft = line.strip_prefix("Max open files")?.split_whitespace().next()?;
+        soft.parse().ok()
+    });
+    (open, limit.unwrap_or(0))
 }

@@ -4,6 +4,7 @@ use super::admission::{Verdict, Witness, judge};
 use super::change::Change;
 use super::reconfiguration::{Voter, is_in_sync, may_add, may_promote, may_remove};
 use super::roster::{Roster, RosterMember};
+use super::steadiness::Steadiness;
 use crate::consensus::{Consensus, Progress, Standing};
 use crate::raft::PeerNode;
 use crate::status;
@@ -33,6 +34,8 @@ pub struct Rules {
     /// The quorum must not be put at risk.
     pub strict: bool,
     pub max_learners: usize,
+    /// How long a voter must have been heard from to be counted on.
+    pub health_interval: Duration,
 }
 
 /// A handle on the membership; cheap to clone.
@@ -42,6 +45,7 @@ pub struct Changes {
     rules: Rules,
     random: Random,
     one_at_a_time: Arc<Mutex<()>>,
+    steadiness: Arc<Steadiness>,
 }
 
 type Changed<T> = Result<Result<T, Refusal>, Status>;
@@ -53,11 +57,24 @@ impl Changes {
             rules,
             random,
             one_at_a_time: Arc::default(),
+            steadiness: Arc::new(Steadiness::new(rules.health_interval)),
         }
     }
 
     pub fn consensus(&self) -> &Consensus {
         &self.consensus
+    }
+
+    /// Whether it matters for how long the others have been heard from.
+    pub fn observes(&self) -> bool {
+        self.steadiness.is_asked_for()
+    }
+
+    /// Takes note of who is silent, if this member leads.
+    pub fn observe(&self) {
+        if self.observes() {
+            self.steadiness.observe(&self.consensus.standing(), ACTIVE);
+        }
     }
 
     /// An id that no member has or had.
@@ -387,10 +404,16 @@ impl Changes {
 
     /// Who votes or is to vote.
     fn voters(&self, roster: &Roster, standing: &Standing) -> Vec<Voter> {
-        let voter = |(id, member): (&u64, &RosterMember)| Voter {
-            id: *id,
-            started: member.is_started() || member.node.incarnation != 0,
-            active: *id == self.consensus.id || standing.progress.get(id).copied().is_some_and(is_active),
+        self.observe();
+        let voter = |(id, member): (&u64, &RosterMember)| {
+            let myself = *id == self.consensus.id;
+            let active = myself || standing.progress.get(id).copied().is_some_and(is_active);
+            Voter {
+                id: *id,
+                started: member.is_started() || member.node.incarnation != 0,
+                active,
+                steady: myself || active && self.steadiness.is_steady(*id, ACTIVE),
+            }
         };
         let members = roster.members.iter();
         members

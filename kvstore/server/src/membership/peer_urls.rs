@@ -2,7 +2,8 @@
 
 use kvstore_core::Refusal;
 
-/// The URLs, sorted; none, or one that isn't `http://host:port` or `https://host:port`, is refused.
+/// The URLs, sorted; none, or one that is neither `http://host:port` or `https://host:port` nor a socket's
+/// (`unix://` or `unixs://` and a path), is refused.
 pub fn parse_peer_urls(urls: &[String]) -> Result<Vec<String>, Refusal> {
     if urls.is_empty() {
         return Err(Refusal::MemberUrlsInvalid);
@@ -18,6 +19,9 @@ pub fn parse_peer_urls(urls: &[String]) -> Result<Vec<String>, Refusal> {
 fn parse(url: &str) -> Option<String> {
     let (scheme, address) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
+    if matches!(scheme.as_str(), "unix" | "unixs") {
+        return (!address.is_empty()).then(|| format!("{scheme}://{address}"));
+    }
     if scheme != "http" && scheme != "https" {
         return None;
     }
@@ -48,6 +52,13 @@ mod tests {
     }
 
     #[test]
+    fn sockets_are_peer_urls_too() {
+        let urls = strings(&["unixs:///run/b", "unix://etcd.unix:1"]);
+        let sorted = strings(&["unix://etcd.unix:1", "unixs:///run/b"]);
+        assert_eq!(parse_peer_urls(&urls), Ok(sorted));
+    }
+
+    #[test]
     fn what_is_not_a_peer_url_is_refused() {
         for url in [
             "",
@@ -58,6 +69,7 @@ mod tests {
             "http://:2380",
             "http://a:2380/path",
             "http://::1:2380",
+            "unix://",
         ] {
             assert_eq!(
                 parse_peer_urls(&strings(&["http://ok:1", url])),

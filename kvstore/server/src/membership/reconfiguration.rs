@@ -11,6 +11,8 @@ pub struct Voter {
     pub started: bool,
     /// The leader hears from it; the leader itself is.
     pub active: bool,
+    /// It has been active for long enough to be counted on.
+    pub steady: bool,
 }
 
 const fn quorum(voters: usize) -> usize {
@@ -29,7 +31,7 @@ pub fn may_add(voters: &[Voter], learner: bool) -> Result<(), Refusal> {
     if !exempt && started < quorum(voters.len() + 1) {
         return Err(Refusal::NotEnoughStarted);
     }
-    if voters.len() > 1 && count(voters, |voter| voter.active) < quorum(voters.len() + 1) {
+    if voters.len() > 1 && count(voters, |voter| voter.steady) < quorum(voters.len() + 1) {
         return Err(Refusal::UnhealthyCluster);
     }
     Ok(())
@@ -43,7 +45,8 @@ pub fn may_remove(voters: &[Voter], id: u64) -> Result<(), Refusal> {
     }
     let down = voters.iter().any(|voter| voter.id == id && !voter.active);
     // Who is down carries nothing.
-    if !down && count(&left, |voter| voter.active) < quorum(left.len()) {
+    let steady = count(voters, |voter| voter.steady);
+    if !down && steady.saturating_sub(1) < quorum(left.len()) {
         return Err(Refusal::UnhealthyCluster);
     }
     Ok(())
@@ -67,12 +70,14 @@ pub fn is_in_sync(learner_index: u64, leader_index: u64) -> bool {
 mod tests {
     use super::*;
 
-    /// One letter a voter: `a` active, `d` down, `u` never started. Ids count from 1.
+    /// One letter a voter: `a` active, `n` active since a moment ago, `d` down, `u` never started. Ids count
+    /// from 1.
     fn voters(states: &str) -> Vec<Voter> {
         let voters = states.chars().zip(1..).map(|(state, id)| Voter {
             id,
             started: state != 'u',
-            active: state == 'a',
+            active: matches!(state, 'a' | 'n'),
+            steady: state == 'a',
         });
         voters.collect()
     }
@@ -86,6 +91,8 @@ mod tests {
         assert_eq!(may_add(&voters("aau"), false), Err(Refusal::NotEnoughStarted));
         assert_eq!(may_add(&voters("aad"), false), Err(Refusal::UnhealthyCluster));
         assert_eq!(may_add(&voters("aaaad"), false), Ok(()));
+        assert_eq!(may_add(&voters("ann"), false), Err(Refusal::UnhealthyCluster));
+        assert_eq!(may_add(&voters("ann"), true), Err(Refusal::UnhealthyCluster));
     }
 
     #[test]
@@ -104,6 +111,8 @@ mod tests {
         assert_eq!(may_remove(&voters("au"), 2), Ok(()));
         assert_eq!(may_remove(&voters("aad"), 1), Err(Refusal::UnhealthyCluster));
         assert_eq!(may_remove(&voters("aad"), 3), Ok(()));
+        assert_eq!(may_remove(&voters("ann"), 3), Err(Refusal::UnhealthyCluster));
+        assert_eq!(may_remove(&voters("an"), 2), Err(Refusal::UnhealthyCluster));
     }
 
     #[test]

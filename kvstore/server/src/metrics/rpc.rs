@@ -166,6 +166,10 @@ pub struct Started {
 }
 
 impl Started {
+    pub fn is_unary(&self) -> bool {
+        !self.method.streams
+    }
+
     /// Counts the messages of the request.
     pub fn request<B>(&self, body: B) -> Counted<B> {
         Counted {

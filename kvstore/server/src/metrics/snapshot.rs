@@ -28,6 +28,9 @@ pub struct Snapshot {
     pub slow_watchers: u64,
     /// Messages with events that wait in the queues of the streams.
     pub pending_messages: u64,
+    pub auth_revision: u64,
+    /// Open descriptors of the process, and how many it may have.
+    pub descriptors: (u64, u64),
     /// Members and the names of their alarms.
     pub alarms: Vec<(u64, &'static str)>,
     /// The other members, and whether this one has a working connection to them.
@@ -54,6 +57,9 @@ pub struct Gauges {
     watch_streams: IntGauge,
     slow_watchers: IntGauge,
     pending_events: IntGauge,
+    auth_revision: IntGauge,
+    descriptors_used: IntGauge,
+    descriptors_limit: IntGauge,
     alarms: IntGaugeVec,
     active_peers: IntGaugeVec,
     known_peers: IntGaugeVec,
@@ -132,6 +138,12 @@ impl Gauges {
                 "etcd_debugging_mvcc_pending_events_total",
                 "Total number of messages with events that wait to be sent.",
             ),
+            auth_revision: builder.gauge(
+                "etcd_debugging_auth_revision",
+                "The current revision of auth store.",
+            ),
+            descriptors_used: builder.gauge("os_fd_used", "The number of used file descriptors."),
+            descriptors_limit: builder.gauge("os_fd_limit", "The file descriptor limit."),
             alarms: builder.gauges(
                 "etcd_debugging_server_alarms",
                 "Alarms for every member in cluster. 1 for 'server_id' label with current ID. 2 for 'alarm_type' label with type of this alarm",
@@ -177,6 +189,9 @@ impl Gauges {
         unsigned(&self.watch_streams, now.watch_streams);
         unsigned(&self.slow_watchers, now.slow_watchers);
         unsigned(&self.pending_events, now.pending_messages);
+        unsigned(&self.auth_revision, now.auth_revision);
+        unsigned(&self.descriptors_used, now.descriptors.0);
+        unsigned(&self.descriptors_limit, now.descriptors.1);
         self.alarms.reset();
         for (member, alarm) in &now.alarms {
             self.alarms

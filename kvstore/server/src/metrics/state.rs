@@ -50,6 +50,9 @@ pub struct StateMetrics {
     pub deletes: IntCounter,
     pub txns: IntCounter,
     pub ranges: IntCounter,
+    put_bytes: IntGauge,
+    /// Refused, then answered.
+    range_seconds: [Histogram; 2],
     /// By [`OPERATIONS`]; refused, then done.
     apply: [[Histogram; 2]; OPERATIONS.len()],
     slow_applies: IntCounter,
@@ -106,6 +109,12 @@ impl StateMetrics {
             applies,
             &["version", "op", "success"],
         );
+        let range = builder.histograms(
+            "etcd_server_range_duration_seconds",
+            "The latency distributions of txn.Range",
+            applies,
+            &["success"],
+        );
         Self {
             puts: builder.counter("etcd_mvcc_put_total", "Total number of puts seen by this member."),
             deletes: builder.counter(
@@ -117,6 +126,11 @@ impl StateMetrics {
                 "etcd_mvcc_range_total",
                 "Total number of ranges seen by this member.",
             ),
+            put_bytes: builder.gauge(
+                "etcd_debugging_mvcc_total_put_size_in_bytes",
+                "The total size of put kv pairs seen by this member.",
+            ),
+            range_seconds: ["false", "true"].map(|success| range.with_label_values(&[success])),
             apply: OPERATIONS.map(|operation| {
                 ["false", "true"].map(|success| apply.with_label_values(&["v3", operation, success]))
             }),
@@ -243,6 +257,10 @@ impl StateMetrics {
             .filter(|event| event.r#type() == EventType::Delete)
             .count();
         self.puts.inc_by((events.len() - deletes) as u64);
+        let puts = events.iter().filter(|event| event.r#type() == EventType::Put);
+        let bytes = puts.filter_map(|event| event.kv.as_ref());
+        let bytes: usize = bytes.map(|kv| kv.key.len() + kv.value.len()).sum();
+        self.put_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
         self.deletes.inc_by(deletes as u64);
         if command.txn.is_some() {
             self.txns.inc();
@@ -255,6 +273,11 @@ impl StateMetrics {
             (Ok(_), _, Some(_)) => self.leases_revoked.inc(),
             _ => {}
         }
+    }
+
+    /// A range was looked up.
+    pub fn range(&self, answered: bool, took: Duration) {
+        self.range_seconds[usize::from(answered)].observe(took.as_secs_f64());
     }
 
     /// A batch of commands has been written to the engine: `took` in all, `write` of it for the engine.

@@ -12,6 +12,7 @@ use proto::etcdserverpb::{
     CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse,
     RangeRequest, RangeResponse, RequestOp, ResponseHeader, TxnRequest, TxnResponse, kv_server, request_op,
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 /// etcd's KV service.
@@ -57,7 +58,10 @@ pub(super) fn answer_range(
 ) -> Result<RangeResponse, Status> {
     let view = shared.store.view();
     shared.access.check_range(&*view, caller, request)?;
-    range(&*view, request).map_err(|error| status::failed(&error))
+    let begun = Instant::now();
+    let found = range(&*view, request);
+    shared.store.metrics.state.range(found.is_ok(), begun.elapsed());
+    found.map_err(|error| status::failed(&error))
 }
 
 /// Whether a read-only transaction may be stale: only if each of its ranges may.

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::Request as HttpRequest;
-use kvstore_core::encoded_range;
+use kvstore_core::{Read, encoded_range};
 use prost::Message as _;
 use proto::etcdserverpb::{RangeRequest, RangeResponse};
 use std::convert::Infallible;
 use std::task::{Context, Poll};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
@@ -76,11 +77,18 @@ impl UnaryService<RangeRequest> for Answer {
 fn answer(shared: &Shared, caller: Option<&Caller>, request: &RangeRequest) -> Result<Encoded, Status> {
     let view = shared.store.view();
     shared.access.check_range(&*view, caller, request)?;
+    let begun = Instant::now();
+    let found = find(shared, &*view, request);
+    shared.store.metrics.state.range(found.is_ok(), begun.elapsed());
+    found
+}
+
+fn find(shared: &Shared, view: &dyn Read, request: &RangeRequest) -> Result<Encoded, Status> {
     let header = |revision| RangeResponse {
         header: Some(shared.consensus.header(revision)),
         ..RangeResponse::default()
     };
-    match encoded_range(&*view, request).map_err(|error| status::failed(&error))? {
+    match encoded_range(view, request).map_err(|error| status::failed(&error))? {
         Some(range) => {
             let rest = RangeResponse {
                 more: range.more,
@@ -94,7 +102,7 @@ fn answer(shared: &Shared, caller: Option<&Caller>, request: &RangeRequest) -> R
             ]))
         }
         None => {
-            let mut range = kvstore_core::range(&*view, request).map_err(|error| status::failed(&error))?;
+            let mut range = kvstore_core::range(view, request).map_err(|error| status::failed(&error))?;
             let revision = range.header.as_ref().map_or(0, |header| header.revision);
             range.header = header(revision).header;
             Ok(Encoded([

@@ -2,9 +2,12 @@
 
 use super::{Shared, kv};
 use crate::auth::Caller;
+use crate::status;
+use kvstore_core::check_range;
 use prost::Message as _;
 use proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use proto::etcdserverpb::{RangeRequest, RangeResponse, RangeStreamResponse};
+use proto::mvccpb::KeyValue;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -16,10 +19,16 @@ const QUEUE: usize = 2;
 /// Keys in the first chunk; then as many as come near the request limit.
 const FIRST_CHUNK: i64 = 10;
 
-/// Refuses what can't be answered in chunks.
+/// Refuses what can't be answered in chunks (etcd `server/etcdserver/api/v3rpc/key.go`,
+/// `checkRangeStreamRequest`). With a target but no order each chunk is sorted for itself, as in etcd.
 pub fn check(request: &RangeRequest) -> Result<(), Status> {
-    let by_key = request.sort_target() == SortTarget::Key && request.sort_order() != SortOrder::Descend;
-    if !by_key {
+    check_range(request).map_err(status::refused)?;
+    let in_order = match request.sort_order() {
+        SortOrder::None => true,
+        SortOrder::Ascend => request.sort_target() == SortTarget::Key,
+        SortOrder::Descend => false,
+    };
+    if !in_order {
         return Err(Status::unimplemented(
             "RangeStream does not support custom sort orders",
         ));
@@ -41,7 +50,10 @@ pub fn check(request: &RangeRequest) -> Result<(), Status> {
 /// Starts answering `request`, which was admitted; the revision is pinned by the first chunk.
 pub fn start(shared: Shared, caller: Option<Caller>, request: RangeRequest) -> Result<RangeStream, Status> {
     let limit = request.limit;
-    let mut page = request.clone();
+    let target = request.sort_target();
+    let mut page = request;
+    // Chunks follow each other by key; a target sorts what is in one.
+    page.sort_target = SortTarget::Key as i32;
     page.limit = chunk_limit(limit, FIRST_CHUNK);
     let first = kv::answer_range(&shared, caller.as_ref(), &page)?;
     let (sender, receiver) = mpsc::channel(QUEUE);
@@ -58,6 +70,7 @@ pub fn start(shared: Shared, caller: Option<Caller>, request: RangeRequest) -> R
             sent += i64::try_from(chunk.kvs.len()).unwrap_or(i64::MAX);
             let finished = !chunk.more || (limit > 0 && sent >= limit);
             let last_key = chunk.kvs.last().map(|kv| kv.key.clone());
+            sort(&mut chunk.kvs, target);
             let bytes = chunk.encoded_len();
             let message = if finished {
                 RangeResponse {
@@ -96,6 +109,16 @@ pub fn start(shared: Shared, caller: Option<Caller>, request: RangeRequest) -> R
         }
     });
     Ok(ReceiverStream::new(receiver))
+}
+
+fn sort(kvs: &mut [KeyValue], target: SortTarget) {
+    match target {
+        SortTarget::Key => {}
+        SortTarget::Version => kvs.sort_by_key(|kv| kv.version),
+        SortTarget::Create => kvs.sort_by_key(|kv| kv.create_revision),
+        SortTarget::Mod => kvs.sort_by_key(|kv| kv.mod_revision),
+        SortTarget::Value => kvs.sort_by(|a, b| a.value.cmp(&b.value)),
+    }
 }
 
 fn chunk_limit(wanted: i64, keys: i64) -> i64 {

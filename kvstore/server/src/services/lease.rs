@@ -1,7 +1,7 @@
 //! Lease: grants and revocations go through the log, the clock is asked of the leader.
 
-use super::Shared;
 use super::reply::expect_response;
+use super::{Shared, requires_leader};
 use crate::auth::Origin;
 use crate::consensus::LeaderClient;
 use crate::lessor::Renewal;
@@ -77,12 +77,42 @@ pub(super) fn remaining_here(shared: &Shared, id: i64) -> Result<LeaseRemainingR
     })
 }
 
+/// A lease outlives an election, half as long again, in whole seconds (etcd `server/etcdserver/server.go`,
+/// `minTTL`).
+fn least_ttl(election: Duration) -> i64 {
+    let seconds = election.as_millis().saturating_mul(3).div_ceil(2_000);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
 async fn renew(shared: &Shared, id: i64) -> Result<i64, Status> {
     let there = |mut leader: LeaderClient| async move {
         let answer = leader.lease_renew(LeaseRenewRequest { id }).await?;
         Ok(answer.into_inner().ttl)
     };
     shared.consensus.at_leader(|| renew_here(shared, id), there).await
+}
+
+/// Renews what the client asks for, until it asks for no more or a renewal is refused.
+async fn keep_alive(
+    shared: &Shared,
+    origin: &Origin,
+    requests: &mut Streaming<LeaseKeepAliveRequest>,
+    answers: &mpsc::Sender<Result<LeaseKeepAliveResponse, Status>>,
+) -> Result<(), Status> {
+    while let Ok(Some(request)) = requests.message().await {
+        // As in etcd, the header is taken before the renewal.
+        let header = shared.consensus.header(shared.store.hub.revision());
+        check_renewal(shared, origin, request.id).await?;
+        let answer = LeaseKeepAliveResponse {
+            header: Some(header),
+            id: request.id,
+            ttl: renew(shared, request.id).await?,
+        };
+        if answers.send(Ok(answer)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Whether whoever keeps a lease alive may write all its keys (etcd `checkLeaseRenew`).
@@ -113,6 +143,7 @@ impl lease_server::Lease for LeaseService {
         if request.ttl > MAX_LEASE_TTL {
             return Err(status::refused(Refusal::LeaseTtlTooLarge));
         }
+        request.ttl = request.ttl.max(least_ttl(self.shared.election));
         while request.id == 0 {
             // Positive, as etcd's are.
             request.id = (self.shared.random.u64() >> 1).cast_signed();
@@ -155,37 +186,22 @@ impl lease_server::Lease for LeaseService {
         let shared = self.shared.clone();
         // Auth may be enabled while the stream lives.
         let origin = Origin::of(&request);
+        let needs_leader = requires_leader(&request);
         let mut requests = request.into_inner();
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
-            loop {
-                let request = tokio::select! {
-                    biased;
-                    () = shared.cancel.cancelled() => {
-                        // The client learns why, if it is still there.
-                        let _ = sender.send(Err(status::stopped())).await;
-                        return;
-                    }
-                    () = sender.closed() => return,
-                    request = requests.message() => request,
-                };
-                let Ok(Some(request)) = request else { return };
-                // As in etcd, the header is taken before the renewal.
-                let header = shared.consensus.header(shared.store.hub.revision());
-                let renewed = match check_renewal(&shared, &origin, request.id).await {
-                    Ok(()) => renew(&shared, request.id).await,
-                    Err(refused) => Err(refused),
-                };
-                let answer = renewed.map(|ttl| LeaseKeepAliveResponse {
-                    header: Some(header),
-                    id: request.id,
-                    ttl,
-                });
-                let failed = answer.is_err();
-                if sender.send(answer).await.is_err() || failed {
-                    return;
-                }
-            }
+            let end = tokio::select! {
+                biased;
+                () = shared.cancel.cancelled() => status::stopped(),
+                () = sender.closed() => return,
+                () = shared.lost_leader(needs_leader) => status::no_leader(),
+                end = keep_alive(&shared, &origin, &mut requests, &sender) => match end {
+                    Ok(()) => return,
+                    Err(refused) => refused,
+                },
+            };
+            // The client learns why, if it is still there.
+            let _ = sender.send(Err(end)).await;
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }

@@ -63,12 +63,15 @@ impl maintenance_server::Maintenance for MaintenanceService {
     /// Answered by this member alone, with or without a quorum.
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         self.shared.access.require_user(&request).await?;
-        let leader = self.shared.consensus.view();
+        let (raft, leader) = (
+            self.shared.consensus.view(),
+            self.shared.consensus.leader_in_touch(),
+        );
         let revision = self.shared.store.hub.revision();
         let store = &self.shared.store;
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let mut errors = Vec::new();
-        if leader.leader.is_none() {
+        if leader.is_none() {
             errors.push("etcdserver: no leader".to_owned());
         }
         for alarm in alarms(&*self.shared.store.view()).map_err(|error| status::unreadable(&error))? {
@@ -82,9 +85,9 @@ impl maintenance_server::Maintenance for MaintenanceService {
             header: Some(self.shared.consensus.header(revision)),
             version: ETCD_VERSION.to_owned(),
             db_size: bytes(store.upkeep.file_bytes(&**store.engine())),
-            leader: leader.leader.unwrap_or(0),
-            raft_index: leader.committed_index,
-            raft_term: leader.term,
+            leader: leader.unwrap_or(0),
+            raft_index: raft.committed_index,
+            raft_term: raft.term,
             raft_applied_index: self.shared.store.applied.get(),
             errors,
             db_size_in_use: bytes(store.upkeep.in_use()),
@@ -105,9 +108,8 @@ impl maintenance_server::Maintenance for MaintenanceService {
         self.shared.reclaimer.hurry();
         let took = begun.elapsed().as_secs_f64();
         self.shared.store.metrics.state.defrag.observe(took);
-        Ok(Response::new(DefragmentResponse {
-            header: Some(self.shared.consensus.header(0)),
-        }))
+        // As in etcd, without a header.
+        Ok(Response::new(DefragmentResponse::default()))
     }
 
     /// Of the whole state, as members compare it: all that is replicated.

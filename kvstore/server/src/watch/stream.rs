@@ -164,7 +164,7 @@ impl WatchStream {
                 () = tokio::time::sleep_until(leader_check), if self.options.leader_patience.is_some() => {
                     let now = Instant::now();
                     leader_check = now + LEADER_CHECK;
-                    if self.options.consensus.view().leader.is_some() {
+                    if self.options.consensus.leader_in_touch().is_some() {
                         leader_seen = now;
                     } else if self.options.leader_patience.is_some_and(|patience| now - leader_seen > patience) {
                         return self.fail(status::no_leader()).await;

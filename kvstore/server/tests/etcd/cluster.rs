@@ -1,14 +1,18 @@
 //! Three members with real disks and mutual TLS between them.
 
-use super::harness::{Node, PATIENCE, channel, get_prefix, put_soon};
+use super::harness::{Node, PATIENCE, channel, get_prefix, kv, put_soon};
 use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls, member_id};
-use kvstore_storage::RocksOptions;
+use kvstore_storage::{MemoryDisk, RocksOptions};
+use proto::etcdserverpb::lease_client::LeaseClient;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use proto::etcdserverpb::{HashKvRequest, MoveLeaderRequest, StatusRequest};
+use proto::etcdserverpb::{
+    HashKvRequest, LeaseGrantRequest, MoveLeaderRequest, PutRequest, RangeRequest, StatusRequest,
+};
 use std::time::{Duration, Instant};
 use support::tls::{CertificateAuthority, CertificateRequest, ClientTls, ServerTls, Usage};
 use support::{SystemClock, WallClock as _};
 use test_ports::free_address;
+use tokio_stream::wrappers::ReceiverStream;
 
 struct Cluster {
     _folder: tempfile::TempDir,
@@ -214,4 +218,90 @@ fn a_member_that_missed_the_log_is_given_the_state() {
         let hashes = cluster.hashes().await;
         assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
     });
+}
+
+/// etcd `tests/integration/v3_lease_test.go`, `TestV3LeaseKeepAliveForwardingCatchError`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeping_a_lease_alive_ends_when_a_needed_leader_is_lost() {
+    let mut cluster = Cluster::start();
+    put_soon(cluster.address(0), "k", "v").await;
+    let leader = cluster.leader(0).await;
+    let (gone, left) = ((leader + 1) % 3, (leader + 2) % 3);
+    put_soon(cluster.address(left), "k", "v").await;
+    let (requests, queue) = tokio::sync::mpsc::channel(1);
+    let mut request = tonic::Request::new(ReceiverStream::new(queue));
+    request
+        .metadata_mut()
+        .insert("hasleader", "true".parse().unwrap());
+    let mut leases = LeaseClient::new(channel(cluster.address(left)));
+    let mut answers = leases.lease_keep_alive(request).await.unwrap().into_inner();
+    cluster.kill(leader);
+    cluster.kill(gone);
+    let end = tokio::time::timeout(PATIENCE, answers.message()).await.unwrap();
+    assert_eq!(end.unwrap_err().message(), "etcdserver: no leader");
+    drop(requests);
+}
+
+/// etcd `tests/integration/v3_grpc_test.go`, `TestGRPCRequireLeader`: whoever is left alone says so, whether it
+/// followed or led.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_left_alone_knows_of_no_leader() {
+    for led in [false, true] {
+        let mut cluster = Cluster::start();
+        put_soon(cluster.address(0), "k", "v").await;
+        let leader = cluster.leader(0).await;
+        let left = if led { leader } else { (leader + 1) % 3 };
+        put_soon(cluster.address(left), "k", "v").await;
+        cluster.kill((left + 1) % 3);
+        cluster.kill((left + 2) % 3);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut maintenance = MaintenanceClient::new(channel(cluster.address(left)));
+            let status = maintenance.status(StatusRequest {}).await.unwrap().into_inner();
+            if status.leader == 0 {
+                assert!(status.errors.contains(&"etcdserver: no leader".to_owned()));
+                break;
+            }
+            assert!(Instant::now() < deadline, "it led: {led}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut request = tonic::Request::new(RangeRequest {
+            key: "k".into(),
+            serializable: true,
+            ..RangeRequest::default()
+        });
+        let stale = kv(cluster.address(left)).range(request.get_ref().clone()).await;
+        assert_eq!(stale.unwrap().into_inner().count, 1);
+        request
+            .metadata_mut()
+            .insert("hasleader", "true".parse().unwrap());
+        let refused = kv(cluster.address(left)).range(request).await.unwrap_err();
+        assert_eq!(refused.message(), "etcdserver: no leader");
+        if !led {
+            let put = PutRequest {
+                key: "k".into(),
+                ..PutRequest::default()
+            };
+            let refused = kv(cluster.address(left)).put(put).await.unwrap_err();
+            assert_eq!(refused.message(), "etcdserver: request timed out");
+        }
+    }
+}
+
+/// etcd `server/lease/lessor.go`: a lease is never shorter than an election and a half.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shortest_lease_outlives_an_election() {
+    let disk = DataDir::Simulated(MemoryDisk::new(), Duration::ZERO);
+    let node = Node::start(&MemberConfig {
+        election_min: Duration::from_secs(3),
+        election_max: Duration::from_secs(5),
+        ..MemberConfig::single("one", disk, &free_address())
+    });
+    put_soon(&node.address, "k", "v").await;
+    let mut leases = LeaseClient::new(channel(&node.address));
+    for (ttl, granted) in [(1, 8), (9, 9)] {
+        let request = LeaseGrantRequest { ttl, id: 0 };
+        let answer = leases.lease_grant(request).await.unwrap().into_inner();
+        assert_eq!(answer.ttl, granted);
+    }
 }

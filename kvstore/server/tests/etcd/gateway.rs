@@ -1,12 +1,12 @@
 //! The JSON gateway, as scripts with curl see it.
 
-use super::harness::{Node, put_soon, runtime, single};
+use super::harness::{Node, PATIENCE, put_soon, runtime, single};
 use super::http_client::{Lines, get, post, send};
 use futures::{SinkExt as _, StreamExt as _};
-use kvstore_server::{DataDir, MemberConfig};
+use kvstore_server::{ConnectionLimits, DataDir, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use test_ports::free_address;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -265,6 +265,55 @@ fn a_watch_runs_over_a_web_socket() {
         assert_eq!(next().await["result"]["created"], true);
         put_soon(at, "foo", "bar").await;
         assert_eq!(next().await["result"]["events"][0]["kv"]["value"], "YmFy");
+    });
+}
+
+/// etcd `tests/e2e/v3_curl_maintenance_test.go`.
+#[test]
+fn maintenance_is_answered_as_etcds_curl_tests_read_it() {
+    let node = single();
+    let at = &node.address;
+    runtime().block_on(async {
+        let deadline = Instant::now() + PATIENCE;
+        while tokio::net::TcpStream::connect(at).await.is_err() || get(at, "/readyz").await.status != 200 {
+            assert!(Instant::now() < deadline, "it isn't ready");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let defragmented = post(at, "/v3/maintenance/defragment", "{}").await;
+        assert_eq!((defragmented.status, defragmented.body.as_str()), (200, "{}"));
+        // Also when there are no keys yet.
+        let hash = post(at, "/v3/maintenance/hashkv", "{}").await.json();
+        for field in ["header", "hash", "compact_revision", "hash_revision"] {
+            assert!(hash.get(field).is_some(), "{field}: {hash}");
+        }
+    });
+}
+
+/// etcd `tests/e2e/v3_curl_maxstream_test.go`: the gateway's calls share the streams of one connection.
+#[test]
+fn calls_beyond_the_streams_wait_for_a_place() {
+    let disk = DataDir::Simulated(MemoryDisk::new(), Duration::ZERO);
+    let node = Node::start(&MemberConfig {
+        client_limits: ConnectionLimits {
+            streams: 2,
+            ..ConnectionLimits::default()
+        },
+        ..MemberConfig::single("one", disk, &free_address())
+    });
+    let at = &node.address;
+    let watch = json!({"create_request": {"key": "Zm9v"}}).to_string();
+    runtime().block_on(async {
+        put_soon(at, "ready", "").await;
+        let mut first = Lines::open(at, "/v3/watch", &watch).await;
+        let mut second = Lines::open(at, "/v3/watch", &watch).await;
+        for lines in [&mut first, &mut second] {
+            assert_eq!(lines.next().await.unwrap()["result"]["created"], true);
+        }
+        let range = async || post(at, "/v3/kv/range", r#"{"key": "Zm9v"}"#).await.status;
+        let waiting = tokio::time::timeout(Duration::from_secs(1), range()).await;
+        assert!(waiting.is_err(), "{waiting:?}");
+        drop(first);
+        assert_eq!(range().await, 200);
     });
 }
 

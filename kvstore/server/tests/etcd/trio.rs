@@ -4,7 +4,7 @@ use super::harness::{Node, PATIENCE, channel, put_soon};
 use kvstore_server::{ClusterPeer, DataDir, MemberConfig, member_id};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use proto::etcdserverpb::{HashKvRequest, HashKvResponse, StatusRequest, StatusResponse};
+use proto::etcdserverpb::{HashKvRequest, HashKvResponse, HashRequest, StatusRequest, StatusResponse};
 use std::time::{Duration, Instant};
 use test_ports::free_address;
 use tonic::Status;
@@ -103,6 +103,25 @@ impl Trio {
             hashes.push((answer.hash, answer.compact_revision, answer.hash_revision));
         }
         assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+        self.agree_on_everything(revision).await;
         revision
+    }
+
+    /// The history included, and what has no revision, once all have got there.
+    async fn agree_on_everything(&self, revision: i64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut hashes = Vec::new();
+            for member in 0..3 {
+                let mut client = MaintenanceClient::new(channel(self.address(member)));
+                let answer = client.hash(HashRequest {}).await.unwrap().into_inner();
+                hashes.push((answer.hash, answer.header.unwrap().revision));
+            }
+            if hashes.iter().all(|hash| *hash == hashes[0]) && hashes[0].1 >= revision {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{hashes:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }

@@ -126,6 +126,36 @@ async fn a_full_store_refuses_what_grows_it_and_recovers_by_itself_after_compact
     assert!(status(address).await.errors.is_empty());
 }
 
+/// etcd `tests/common/auth_test.go`, `TestAuthAlarm`: a quota of a few values.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_stays_as_long_as_what_was_refused_does_not_fit() {
+    let node = Node::start(&MemberConfig {
+        quota_bytes: 5 * 1024,
+        ..config(&MemoryDisk::new())
+    });
+    let address = &node.address;
+    let value = "A".repeat(1024);
+    put_soon(address, "0", &value).await;
+    let mut number = 0;
+    while put(address, &number.to_string(), &value).await.is_ok() {
+        number += 1;
+        assert!(number < 9, "the quota is small");
+    }
+    let raised = alarms(address).await;
+    assert_eq!(raised.len(), 1);
+    // Longer than it takes to look for room.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(alarms(address).await, raised);
+    let disarm = AlarmRequest {
+        action: AlarmAction::Deactivate as i32,
+        member_id: raised[0].member_id,
+        alarm: raised[0].alarm,
+    };
+    let disarmed = maintenance(address).alarm(disarm).await.unwrap().into_inner();
+    assert_eq!(disarmed.alarms, raised);
+    assert!(alarms(address).await.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_higher_quota_clears_the_alarm_and_none_never_raises_it() {
     let disk = MemoryDisk::new();
@@ -184,6 +214,8 @@ async fn hashes_of_the_past_and_a_defragmentation_are_answered_while_it_serves()
     assert_eq!((after.hash, after.hash_revision), (before.hash, then));
     assert_eq!(after.header.unwrap().revision, then + 1);
     assert_ne!(hash_kv(0).await.unwrap().hash, before.hash);
+    // etcd `tests/common/hashkv_test.go`: a compaction changes nothing of the hash at its revision.
+    let uncompacted = hash_kv(then + 1).await.unwrap().hash;
     let future = hash_kv(then + 9).await.unwrap_err();
     assert_eq!(
         future.message(),
@@ -196,6 +228,7 @@ async fn hashes_of_the_past_and_a_defragmentation_are_answered_while_it_serves()
         "etcdserver: mvcc: required revision has been compacted"
     );
     assert_eq!(hash_kv(0).await.unwrap().compact_revision, then + 1);
+    assert_eq!(hash_kv(then + 1).await.unwrap().hash, uncompacted);
     maintenance(address).hash(HashRequest {}).await.unwrap();
     maintenance(address)
         .defragment(DefragmentRequest {})

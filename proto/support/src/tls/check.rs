@@ -42,9 +42,8 @@ impl Conditions {
         };
         match allowed {
             true => Ok(()),
-            false => Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            )),
+            // The other side is told of a bad certificate, as by Go's TLS.
+            false => Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
         }
     }
 }

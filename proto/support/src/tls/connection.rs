@@ -86,6 +86,8 @@ impl ClientTls {
     /// # Errors
     /// When the host isn't a valid name or the handshake fails.
     pub async fn connect(&self, address: &str, stream: BoxedIo) -> io::Result<BoxedIo> {
+        // A socket may be called as a host and its port.
+        let address = address.strip_prefix("unix:").unwrap_or(address);
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name =
