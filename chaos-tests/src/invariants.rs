@@ -73,8 +73,8 @@ pub fn changes(chronicle: &Chronicle) -> Vec<Change> {
 /// What was done to a cluster that excuses it from some promises.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Excuses {
-    /// Pods were lost with their nodes.
-    pub nodes_were_hit: bool,
+    /// When pods may first have been lost with their nodes.
+    pub nodes_hit_at: Option<Duration>,
     /// Times in objects can't be compared.
     pub clocks_were_wrong: bool,
 }
@@ -92,9 +92,8 @@ pub fn check(chronicle: &Chronicle, sessions: &[Session], excuses: Excuses) -> R
     if !excuses.clocks_were_wrong {
         leading::check(&changes)?;
     }
-    if !excuses.nodes_were_hit {
-        rollout::check(&changes)?;
-    }
+    let before = |change: &&Change| excuses.nodes_hit_at.is_none_or(|hit| change.at < hit);
+    rollout::check(changes.iter().take_while(before))?;
     Ok(())
 }
 

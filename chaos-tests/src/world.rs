@@ -143,7 +143,7 @@ pub fn run(options: Options) -> Report {
     let judged = Chronicle::of(&recorded).and_then(|chronicle| {
         revision = chronicle.last();
         let excuses = Excuses {
-            nodes_were_hit: faults.hit(&with_role(&machines, Role::Agent)),
+            nodes_hit_at: faults.first_hit(&with_role(&machines, Role::Agent)),
             clocks_were_wrong: options.trouble.faults.contains_key(&FaultKind::ClockJump),
         };
         invariants::check(&chronicle, &told, excuses)

@@ -80,6 +80,39 @@ fn an_api_server_that_takes_stale_updates_is_found_out() {
     assert!(!kept && text.contains("no update is lost"), "{text}");
 }
 
+/// A roll-out was looked for under a key where it never is, and so never judged.
+#[test]
+fn a_roll_out_that_takes_too_many_pods_is_found_out() {
+    let (kept, text) = world(concat!(
+        "--seed 1 --topology single --faults none --trouble-ms 5000",
+        " --workload deployments=3,stateful-sets=0,counters=0,appliers=0 --sabotage rollout-takes-all"
+    ));
+    assert!(
+        !kept && text.contains("a roll-out keeps replicas - maxUnavailable pods available"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_lease_that_is_taken_early_is_found_out() {
+    let (kept, text) = world(concat!(
+        "--seed 1 --topology apart --faults none --trouble-ms 1000",
+        " --workload deployments=0,stateful-sets=0,counters=1,appliers=0 --sabotage lease-taken-early"
+    ));
+    assert!(
+        !kept && text.contains("a lease is taken over only when it has run out"),
+        "{text}"
+    );
+}
+
+#[test]
+fn pods_of_machines_that_are_given_up_but_live_do_not_run_twice() {
+    kept(concat!(
+        "--seed 14 --topology single --nodes 3 --faults exile=2 --trouble-ms 21000",
+        " --workload deployments=1,stateful-sets=2,counters=0,appliers=0"
+    ));
+}
+
 #[test]
 fn mistakes_in_the_arguments_have_an_exit_code_of_their_own() {
     let output = Command::new(env!("CARGO_BIN_EXE_chaos-tests"))

@@ -1,7 +1,7 @@
 //! A roll-out never takes away more than it may: of a Deployment that was fully available, at least
 //! `replicas - maxUnavailable` pods stay so.
 //!
-//! Source: upstream `pkg/controller/deployment/rolling.go`. Judged only where no node was hit: what a node
+//! Source: upstream `pkg/controller/deployment/rolling.go`. Judged only until a node is hit: what a node
 //! takes with it is not the roll-out's doing. Scaling down is not a roll-out either: the wish falls first.
 
 use super::{Change, DEPLOYMENTS, Objects, PODS, REPLICA_SETS, text};
@@ -11,7 +11,7 @@ use serde_json::Value;
 /// `maxUnavailable` of the users' Deployments.
 const MAX_UNAVAILABLE: i64 = 1;
 
-pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
+pub(super) fn check<'a>(changes: impl Iterator<Item = &'a Change>) -> Result<(), Violation> {
     let mut deployments = Objects::default();
     let mut sets = Objects::default();
     let mut pods = Objects::default();

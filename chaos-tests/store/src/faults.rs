@@ -81,8 +81,8 @@ pub struct Faults {
     has_wiped: bool,
     /// Members whose disk has failed since they were started.
     troubled: BTreeSet<&'static str>,
-    /// Everyone that a fault has happened to.
-    hit: BTreeSet<&'static str>,
+    /// Everyone that a fault has happened to, and when first.
+    hit: BTreeMap<&'static str, Duration>,
     /// When the last fault was over.
     whole_since: Duration,
     leader_hits: Vec<LeaderHit>,
@@ -113,7 +113,7 @@ impl Faults {
             turns: VecDeque::new(),
             has_wiped: false,
             troubled: BTreeSet::new(),
-            hit: BTreeSet::new(),
+            hit: BTreeMap::new(),
             whole_since: Duration::ZERO,
             leader_hits: Vec::new(),
             log: Vec::new(),
@@ -260,9 +260,10 @@ impl Faults {
         self.on.values().any(still)
     }
 
-    /// Whether any fault happened to one of these.
-    pub fn hit(&self, hosts: &[&str]) -> bool {
-        self.hit.iter().any(|hit| hosts.contains(hit))
+    /// When a fault first happened to one of these.
+    pub fn first_hit(&self, hosts: &[&str]) -> Option<Duration> {
+        let hit = self.hit.iter().filter(|(hit, _)| hosts.contains(hit));
+        hit.map(|(_, at)| *at).min()
     }
 
     /// Faults that hit the leader while nothing else was wrong.
@@ -395,7 +396,9 @@ impl Faults {
                 kind: kind.to_string(),
             });
         }
-        self.hit.extend(members.iter().copied());
+        for member in &members {
+            self.hit.entry(member).or_insert(now);
+        }
         self.number += 1;
         let number = self.number;
         let others = self.others(&members);

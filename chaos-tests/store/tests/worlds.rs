@@ -77,6 +77,15 @@ fn a_leader_that_was_replaced_renews_no_lease() {
 }
 
 #[test]
+fn members_that_are_replaced_under_load_lose_nothing() {
+    for seed in [1, 2] {
+        kept(&format!(
+            "--seed {seed} --members 3 --trouble-ms 9000 --faults crash=1,roll=1 --workload replacements=1"
+        ));
+    }
+}
+
+#[test]
 fn mistakes_in_the_arguments_have_an_exit_code_of_their_own() {
     let output = Command::new(env!("CARGO_BIN_EXE_chaos-store"))
         .args(["--faults", "sunshine=1"])
