@@ -7,6 +7,7 @@ use crate::members::{Exit, Exits, Replacements, Terminator};
 use crate::outcome::Violation;
 use crate::stage::{Board, Stage};
 use jiff::SignedDuration;
+use kvstore_server::MemberError;
 use kvstore_storage::MemoryDisk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -173,9 +174,9 @@ impl Faults {
         self.log.push(format!("{:?} all is whole", sim.elapsed()));
     }
 
-    /// Starts a member that has stopped, unless it has stopped for good.
+    /// Starts a member that has stopped.
     fn restart(&mut self, sim: &mut Sim<'_>, member: &'static str) {
-        if !sim.is_host_running(member) && !self.targets.replacements.is_retired(member) {
+        if !sim.is_host_running(member) {
             self.down.remove(member);
             // A disk that is still failing will stop it again.
             if !self.has_disk_trouble(member) {
@@ -243,7 +244,7 @@ impl Faults {
             self.restart(sim, member);
             return true;
         }
-        if self.targets.replacements.is_retired(member) {
+        if self.targets.replacements.is_retired(member) && why.says(&MemberError::Removed) {
             return true;
         }
         if !self.troubled.contains(member) {

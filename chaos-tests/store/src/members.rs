@@ -1,7 +1,7 @@
 //! The members as simulated processes: real ones, made anew at every boot.
 
 use crate::history::now;
-use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig};
+use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig, MemberError};
 use kvstore_storage::MemoryDisk;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,13 @@ pub enum Exit {
     Asked,
     /// It stopped by itself, for this reason.
     Own(String),
+}
+
+impl Exit {
+    /// Whether it stopped by itself because of `error`.
+    pub fn says(&self, error: &MemberError) -> bool {
+        matches!(self, Self::Own(why) if why.contains(&error.to_string()))
+    }
 }
 
 /// Hosts that have stopped.
@@ -68,14 +75,14 @@ pub struct Replacements(Arc<Mutex<BTreeMap<&'static str, Replacement>>>);
 /// How far the replacement of a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Replacement {
-    /// It may stop at any time, and is not to be started.
+    /// It stops when it learns that it was removed, and until then is a member like others.
     Retired,
     /// The cluster waits for a fresh one in its place.
     Admitted,
 }
 
 impl Replacements {
-    /// From now on `member` may stop for good.
+    /// From now on `member` may be removed at any time.
     pub fn retire(&self, member: &'static str) {
         self.with(|all| all.insert(member, Replacement::Retired));
     }
@@ -85,7 +92,7 @@ impl Replacements {
         self.with(|all| all.insert(member, Replacement::Admitted));
     }
 
-    /// Whether `member` is to stay as it is.
+    /// Whether `member` may be removed already.
     pub fn is_retired(&self, member: &str) -> bool {
         self.with(|all| all.contains_key(member))
     }
