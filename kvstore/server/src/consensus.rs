@@ -1,16 +1,18 @@
 //! What the services ask of raft: propose a command, find a safe place to read, who leads.
 
 mod cluster;
+mod forwarded;
 
 pub use cluster::{Progress, Standing};
 
-use crate::forwarder::{Forwarder, Target};
+use crate::forwarder::Forwarder;
 use crate::local_proposals::{Elsewhere, LocalProposals, leader_of};
 use crate::peers::Peers;
 use crate::raft::{CommandBytes, PeerNode, Raft, RaftGate, Runtime, TypeConfig};
 use crate::status;
 use crate::store::{Reply, Store};
 use bytes::Bytes;
+use forwarded::Forwarded;
 use futures::StreamExt as _;
 use kvstore_core::{Command, Response};
 use openraft::Instant as _;
@@ -23,6 +25,7 @@ use proto::etcdserverpb::ResponseHeader;
 use proto::raftpb;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{Random, Sabotage};
 use tonic::{Code, Status};
@@ -241,7 +244,9 @@ impl Consensus {
     pub async fn propose(&self, command: &Command) -> Result<Reply, Status> {
         let bytes = Bytes::from(command.encode_to_vec());
         let mut proposal = self.store.metrics.state.proposal();
-        let outcome = self.within(async {
+        let lost = AtomicBool::new(false);
+        let outcome = async {
+            let mut forwarded = None;
             loop {
                 let leader = match self.propose_here(bytes.clone()).await {
                     Ok((reply, _)) => return Ok(reply),
@@ -251,14 +256,22 @@ impl Consensus {
                 // While the leader is lost there is nobody to ask: wait for the next, as etcd's raft does.
                 if self.leader_in_touch().is_some()
                     && let Some((id, node)) = leader.filter(|(id, _)| *id != self.id)
-                    && let Some(answer) = self.propose_at(id, &node, command, bytes.clone()).await?
                 {
-                    return Ok(answer);
+                    let number = || self.random.u64().max(1);
+                    let forwarded =
+                        forwarded.get_or_insert_with(|| Forwarded::new(command, &bytes, number(), &lost));
+                    if let Some(answer) = self.propose_at((id, &node), forwarded).await? {
+                        return Ok(answer);
+                    }
                 }
                 tokio::time::sleep(LEADER_RETRY).await;
             }
-        });
-        outcome.await.inspect(|_| proposal.done())
+        };
+        let outcome = match tokio::time::timeout(self.timeout, outcome).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.proposal_timed_out(lost.load(Ordering::Relaxed))),
+        };
+        outcome.inspect(|_| proposal.done())
     }
 
     /// As [`Consensus::propose`], but only if this member leads.
@@ -319,28 +332,6 @@ impl Consensus {
 
     async fn propose_here(&self, bytes: Bytes) -> Result<(Reply, u64), Elsewhere> {
         self.proposals.propose(bytes).await
-    }
-
-    /// Proposes through the leader. `None`: it isn't the leader, and nothing was done.
-    async fn propose_at(
-        &self,
-        id: u64,
-        node: &PeerNode,
-        command: &Command,
-        bytes: Bytes,
-    ) -> Result<Option<Reply>, Status> {
-        let to = Target {
-            id,
-            urls: node.peer_urls.clone(),
-        };
-        let answer = match self.forwarder.propose(to, bytes).await {
-            Ok(answer) => answer,
-            Err(status) if status.code() == Code::FailedPrecondition => return Ok(None),
-            // It may have arrived: asked again, it may be done twice.
-            Err(_) if self.sabotage.is("repeated-proposal") => return Ok(None),
-            Err(status) => return Err(status),
-        };
-        crate::services::decode_reply(command, answer).map(Some)
     }
 
     /// Waits until state is applied that is at least as new as now; gives its index.

@@ -4,6 +4,7 @@ use crate::alarm_board::AlarmBoard;
 use crate::applied_index::AppliedIndex;
 use crate::applied_state;
 use crate::auth::AuthKeeper;
+use crate::awaited_commands::AwaitedCommands;
 use crate::checkpoints::Checkpoints;
 use crate::lessor::Lessor;
 use crate::membership::record_membership;
@@ -39,6 +40,8 @@ pub struct Store {
     pub auth: AuthKeeper,
     /// The index of the last entry applied.
     pub applied: AppliedIndex,
+    /// What this member's clients have sent to leaders.
+    pub awaited: AwaitedCommands,
     pub alarms: AlarmBoard,
     pub upkeep: Upkeep,
     pub checkpoints: Checkpoints,
@@ -64,6 +67,7 @@ impl Store {
             hub: WatchHub::new(meta.revision).with_sabotage(sabotage),
             lessor: Lessor::default(),
             applied: AppliedIndex::new(applied.log_id.unwrap_or_default().index),
+            awaited: AwaitedCommands::default(),
             alarms: AlarmBoard::read(&*view)?,
             upkeep: Upkeep::read(&*view, &**state.engine())?,
             checkpoints: Checkpoints::default(),
