@@ -112,7 +112,7 @@ impl Store {
         let mut replies = Vec::with_capacity(entries.len());
         let mut published = Vec::new();
         let mut lease_changes = Vec::new();
-        let (mut compacted, mut alarmed, mut checkpoint) = (false, false, None);
+        let (mut compactions, mut alarmed, mut checkpoint) = (Vec::new(), false, None);
         let mut bytes_added = self.upkeep.added();
         progress.log_id = Some(last);
         let mut gate = self.auth.gate();
@@ -137,6 +137,10 @@ impl Store {
                     continue;
                 }
             };
+            let compacted = match command.compaction {
+                Some(_) => Meta::read(&state)?.compacted,
+                None => 0,
+            };
             let started = Instant::now();
             let Applied {
                 mut reply,
@@ -152,7 +156,10 @@ impl Store {
                 Ok(Response::LeaseRevoke(_)) => {
                     lease_changes.extend(command.lease_revoke.map(|revoked| (revoked.id, None)));
                 }
-                Ok(Response::Compaction(_)) => compacted = true,
+                Ok(Response::Compaction(_)) => {
+                    let at = command.compaction.map(|compaction| compaction.revision);
+                    compactions.extend(at.map(|at| (at, compacted)));
+                }
                 Ok(Response::Alarm(_)) => alarmed = true,
                 Ok(Response::Done) => checkpoint = command.checkpoint,
                 _ => {}
@@ -188,8 +195,11 @@ impl Store {
                 None => self.lessor.revoked(lease),
             }
         }
-        if compacted {
+        if !compactions.is_empty() {
             self.upkeep.wanted.notify_one();
+        }
+        for (at, before) in compactions {
+            self.upkeep.compaction(at, before);
         }
         if alarmed {
             self.alarms.update(&*self.view())?;
