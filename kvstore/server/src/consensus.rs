@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{Random, Sabotage};
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 /// How soon a request that finds no leader looks again: well below an election.
@@ -244,6 +245,7 @@ impl Consensus {
     pub async fn propose(&self, command: &Command) -> Result<Reply, Status> {
         let bytes = Bytes::from(command.encode_to_vec());
         let mut proposal = self.store.metrics.state.proposal();
+        let begun = Instant::now();
         let lost = AtomicBool::new(false);
         let outcome = async {
             let mut forwarded = None;
@@ -271,6 +273,8 @@ impl Consensus {
             Ok(outcome) => outcome,
             Err(_) => Err(self.proposal_timed_out(lost.load(Ordering::Relaxed))),
         };
+        let requests = &self.store.metrics.requests;
+        requests.ended(command, outcome.is_ok(), begun.elapsed());
         outcome.inspect(|_| proposal.done())
     }
 

@@ -86,6 +86,11 @@ impl Store {
         self.state.view()
     }
 
+    /// How many readers hold a view of the state, whether it is the newest or not.
+    pub fn open_views(&self) -> u64 {
+        self.state.open_views() as u64
+    }
+
     /// Writes a step of compaction that was planned when the state had been replaced `planned` times.
     ///
     /// # Errors
