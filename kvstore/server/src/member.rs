@@ -175,6 +175,9 @@ impl Member {
     }
 
     async fn run_seeded(self, cancel: CancellationToken) -> Result<(), MemberError> {
+        if self.config.extensive_metrics {
+            self.store.metrics.extend();
+        }
         let peers = Peers::new(&self.config, &self.env);
         // Two steps down: first the services and the leader's duties, then raft.
         let services = CancellationToken::new();

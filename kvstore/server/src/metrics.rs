@@ -68,6 +68,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Measures the time of gRPC calls too (etcd `--metrics=extensive`).
+    pub fn extend(&self) {
+        self.rpc.measure_handling(&self.builder);
+    }
+
     /// Everything in the text format of Prometheus; `now` is what can be read off the state.
     ///
     /// # Errors

@@ -329,6 +329,31 @@ fn streams_of_watches_are_measured() {
     });
 }
 
+/// etcd `tests/e2e/metrics_test.go`, `TestNoMetricsMissing`.
+#[test]
+fn extensive_metrics_tell_how_long_calls_take() {
+    let count = r#"grpc_server_handling_seconds_count{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"}"#;
+    for extensive_metrics in [false, true] {
+        let disk = DataDir::Simulated(MemoryDisk::new(), Duration::ZERO);
+        let node = Node::start(&MemberConfig {
+            extensive_metrics,
+            ..MemberConfig::single("one", disk, &free_address())
+        });
+        runtime().block_on(async {
+            put_soon(&node.address, "a", "").await;
+            let before = parse(&get(&node.address, "/metrics").await.body).0;
+            put_soon(&node.address, "a", "").await;
+            let after = parse(&get(&node.address, "/metrics").await.body).0;
+            let more = before.get(count).map(|before| after[count] - before);
+            assert_eq!(more, extensive_metrics.then_some(1.0));
+            // This one is still under way.
+            let scrapes = r#"promhttp_metric_handler_requests_total{code="200"}"#;
+            assert_eq!((before[scrapes], after[scrapes]), (0.0, 1.0));
+            assert_eq!(after["promhttp_metric_handler_requests_in_flight"], 1.0);
+        });
+    }
+}
+
 #[test]
 fn a_listener_of_its_own_tells_metrics_and_health_only() {
     let disk = DataDir::Simulated(MemoryDisk::new(), Duration::ZERO);
