@@ -5,7 +5,7 @@ mod forwarded;
 
 pub use cluster::{Progress, Standing};
 
-use crate::forwarder::Forwarder;
+use crate::forwarder::{Forwarder, replaced};
 use crate::local_proposals::{Elsewhere, LocalProposals, leader_of};
 use crate::peers::Peers;
 use crate::raft::{CommandBytes, PeerNode, Raft, RaftGate, Runtime, TypeConfig};
@@ -352,7 +352,8 @@ impl Consensus {
                 };
                 if let Some((id, node)) = leader.filter(|(id, _)| *id != self.id) {
                     let mut leader = self.peers.leader(id, &node.peer_urls);
-                    match leader.read_index(raftpb::ReadIndexRequest {}).await {
+                    let asked = leader.read_index(raftpb::ReadIndexRequest {});
+                    match self.unless_replaced(id, asked).await {
                         Ok(answer) => {
                             let index = answer.into_inner().index;
                             self.store.applied.wait(index).await;
@@ -422,7 +423,8 @@ impl Consensus {
                     Some(id) if id == self.id => here().await,
                     Some(id) => {
                         let node = self.members().remove(&id).unwrap_or_default();
-                        there(self.peers.leader(id, &node.peer_urls)).await
+                        let asked = there(self.peers.leader(id, &node.peer_urls));
+                        self.unless_replaced(id, asked).await
                     }
                     None => Err(status::not_leader()),
                 };
@@ -446,6 +448,19 @@ impl Consensus {
             None if status.code() == Code::Unavailable => status::no_leader(),
             _ => status,
         })
+    }
+
+    /// What leader `id` answers; a leader that hangs is not waited for once another member leads.
+    async fn unless_replaced<T>(
+        &self,
+        id: u64,
+        asked: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = replaced(&self.raft, id) => Err(status::not_leader()),
+        }
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {

@@ -141,7 +141,7 @@ impl Line {
             answer = leader.propose_many(ProposeManyRequest { commands }) => answer,
             // Whether they were written before that is unknown.
             () = async {
-                self.replaced(target.id).await;
+                replaced(&self.raft, target.id).await;
                 tokio::time::sleep(LAST_ANSWERS).await;
             } => Err(status::leader_changed()),
         };
@@ -161,15 +161,15 @@ impl Line {
         }
         Ok(answers)
     }
+}
 
-    /// Returns when another member leads.
-    async fn replaced(&self, id: u64) {
-        let mut metrics = self.raft.server_metrics();
-        loop {
-            let leader = metrics.borrow_watched().current_leader;
-            if leader.is_some_and(|leader| leader != id) || metrics.changed().await.is_err() {
-                return;
-            }
+/// Returns when another member than `id` leads.
+pub async fn replaced(raft: &Raft, id: u64) {
+    let mut metrics = raft.server_metrics();
+    loop {
+        let leader = metrics.borrow_watched().current_leader;
+        if leader.is_some_and(|leader| leader != id) || metrics.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -6,7 +6,7 @@ use proto::etcdserverpb::PutRequest;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Clients that write at once.
 const WRITERS: usize = 16;
@@ -78,4 +78,23 @@ async fn a_write_waits_its_whole_time_for_a_leader() {
     trio.kill(gone);
     let refused = put(trio.address(via), "k", "late").await.unwrap_err();
     assert_eq!(refused.message(), "etcdserver: request timed out");
+}
+
+/// etcd `server/etcdserver/read/read.go`: a read waits for no leader that was replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_does_not_wait_for_a_leader_that_hangs() {
+    let trio = Trio::start(1000);
+    put_soon(trio.address(0), "k", "v").await;
+    let leader = trio.leader(0).await;
+    let via = (leader + 1) % 3;
+    put_soon(trio.address(via), "k", "v").await;
+    let (begun, hang) = (Instant::now(), Duration::from_secs(6));
+    trio.pause(leader, hang);
+    loop {
+        assert_eq!(get_prefix(trio.address(via), "k").await.unwrap().count, 1);
+        if trio.leader(via).await != leader {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < hang, "{:?}", begun.elapsed());
 }
