@@ -178,13 +178,17 @@ impl Consensus {
         })
     }
 
-    /// The other voter whose log is longest: the best one to lead next.
+    /// The other voter whose log is longest, of those that still answer: the best one to lead next.
     pub fn next_leader(&self) -> Option<u64> {
         self.with_metrics(|metrics| {
-            let replication = metrics.replication.as_ref()?;
+            let (replication, heard) = (metrics.replication.as_ref()?, metrics.heartbeat.as_ref()?);
+            let answers = |id: &u64| {
+                let at = heard.get(id).and_then(Option::as_ref);
+                at.is_some_and(|at| at.elapsed() <= self.touch.patience)
+            };
             let voters = metrics.membership_config.voter_ids();
             voters
-                .filter(|id| *id != self.id)
+                .filter(|id| *id != self.id && answers(id))
                 .filter_map(|id| Some((replication.get(&id)?.as_ref()?.index, id)))
                 .max()
                 .map(|(_, id)| id)

@@ -1,12 +1,18 @@
 //! What clients of a follower are told when the leader dies.
 
-use super::harness::{get_prefix, kv, put, put_soon};
+use super::harness::{PATIENCE, channel, get_prefix, kv, put, put_soon};
 use super::trio::Trio;
-use proto::etcdserverpb::PutRequest;
+use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig, member_id};
+use kvstore_storage::MemoryDisk;
+use proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use proto::etcdserverpb::{PutRequest, StatusRequest};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use support::Env;
+use test_ports::free_address;
+use tokio_util::sync::CancellationToken;
 
 /// Clients that write at once.
 const WRITERS: usize = 16;
@@ -97,4 +103,51 @@ async fn a_read_does_not_wait_for_a_leader_that_hangs() {
         }
     }
     assert!(begun.elapsed() < hang, "{:?}", begun.elapsed());
+}
+
+/// A leader that nobody follows has nobody to give its place to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_left_alone_stops_at_once() {
+    let names = ["one", "two", "three"];
+    let peers = names.map(|name| ClusterPeer::new(name, format!("http://{}", free_address())));
+    let configs = peers.clone().map(|peer| MemberConfig {
+        peer_listen: Some(peer.peer_urls[0].trim_start_matches("http://").to_owned()),
+        initial_cluster: peers.to_vec(),
+        ..MemberConfig::single(
+            &peer.name,
+            DataDir::Simulated(MemoryDisk::new(), Duration::ZERO),
+            &free_address(),
+        )
+    });
+    let mut running = configs
+        .iter()
+        .map(|config| {
+            let stop = CancellationToken::new();
+            let member = Member::new(config.clone(), Env::production()).unwrap();
+            Some((tokio::spawn(member.run(stop.clone())), stop))
+        })
+        .collect::<Vec<_>>();
+    put_soon(&configs[0].client_listen[0], "k", "v").await;
+    let leader_via = async |at: usize| {
+        let mut client = MaintenanceClient::new(channel(&configs[at].client_listen[0]));
+        client.status(StatusRequest {}).await.unwrap().into_inner().leader
+    };
+    let id = |at: usize| member_id(&configs[at].cluster_token, &configs[at].initial_cluster[at]);
+    let known = leader_via(0).await;
+    let leader = (0..3).find(|at| id(*at) == known).unwrap();
+    for follower in (0..3).filter(|at| *at != leader) {
+        let (member, stop) = running[follower].take().unwrap();
+        stop.cancel();
+        member.await.unwrap().unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while leader_via(leader).await != 0 {
+        assert!(Instant::now() < deadline, "it believes to lead");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (member, stop) = running[leader].take().unwrap();
+    let begun = Instant::now();
+    stop.cancel();
+    member.await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
