@@ -137,6 +137,7 @@ impl Options {
             },
             ping_timeout: settings.duration("grpc-keepalive-timeout"),
         };
+        config.extensive_metrics = settings.text("metrics") == "extensive";
         config.enable_grpc_gateway = settings.bool("enable-grpc-gateway");
         config.cors = settings.list("cors");
         config.host_whitelist = settings.list("host-whitelist");

@@ -5,6 +5,7 @@ use crate::store::Store;
 use kvstore_core::{Space, compaction_step};
 use kvstore_storage::{StorageError, SyncStyle};
 use std::sync::Arc;
+use support::WallClock;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,11 +20,21 @@ const REST: u32 = 3;
 pub async fn run(
     store: Arc<Store>,
     pace: CompactionPace,
+    clock: Arc<dyn WallClock>,
     cancel: CancellationToken,
 ) -> Result<(), StorageError> {
+    let metrics = &store.metrics.compaction;
+    let mut first = None;
     loop {
         let began = Instant::now();
-        let finished = step(&store, pace.batch.max(1)).await?;
+        let Step { worked, finished } = step(&store, pace.batch.max(1)).await?;
+        if worked {
+            metrics.step(began.elapsed());
+            first = first.or(Some(began));
+        }
+        if finished && let Some(first) = first.take() {
+            metrics.finished(first.elapsed(), clock.now().as_second());
+        }
         let rest = pace.pause.max(began.elapsed() * REST);
         tokio::select! {
             biased;
@@ -34,8 +45,15 @@ pub async fn run(
     }
 }
 
-/// One step, on a thread where it may block; says whether nothing is left to do.
-async fn step(store: &Arc<Store>, events: usize) -> Result<bool, StorageError> {
+struct Step {
+    /// Whether there was anything to do.
+    worked: bool,
+    /// Whether nothing is left to do.
+    finished: bool,
+}
+
+/// One step, on a thread where it may block.
+async fn step(store: &Arc<Store>, events: usize) -> Result<Step, StorageError> {
     match store.engine().sync_style() {
         SyncStyle::Simulated(_) => take(store, events),
         SyncStyle::Thread => {
@@ -44,19 +62,25 @@ async fn step(store: &Arc<Store>, events: usize) -> Result<bool, StorageError> {
                 Ok(outcome) => outcome,
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The runtime is ending.
-                Err(_) => Ok(true),
+                Err(_) => Ok(Step {
+                    worked: false,
+                    finished: true,
+                }),
             }
         }
     }
 }
 
-fn take(store: &Store, events: usize) -> Result<bool, StorageError> {
+fn take(store: &Store, events: usize) -> Result<Step, StorageError> {
     let planned = store.upkeep.replacements();
     let step = compaction_step(&*store.view(), events)?;
     if !step.batch.is_empty() {
         store.write_step(&step, planned)?;
         let removed = step.batch.0.iter().filter(|write| write.space == Space::History);
-        store.metrics.state.compacted_keys.inc_by(removed.count() as u64);
+        store.metrics.compaction.keys.inc_by(removed.count() as u64);
     }
-    Ok(step.finished)
+    Ok(Step {
+        worked: !step.batch.is_empty(),
+        finished: step.finished,
+    })
 }

@@ -83,6 +83,8 @@ pub struct MemberConfig {
     pub client_tls: Option<ServerTls>,
     /// Further listeners for `/metrics` and the health checks; the client listeners answer them too.
     pub metrics_listen: Vec<MetricsListener>,
+    /// Whether the metrics tell the time of gRPC calls too (etcd `--metrics=extensive`).
+    pub extensive_metrics: bool,
     /// Whether clients may speak JSON under `/v3/` (etcd `--enable-grpc-gateway`).
     pub enable_grpc_gateway: bool,
     /// Origins that browsers may call from; `*` is any (etcd `--cors`).
@@ -158,6 +160,7 @@ impl MemberConfig {
             client_advertise: vec![format!("http://{client_listen}")],
             client_tls: None,
             metrics_listen: Vec::new(),
+            extensive_metrics: false,
             enable_grpc_gateway: true,
             cors: vec!["*".to_owned()],
             host_whitelist: vec!["*".to_owned()],

@@ -1,16 +1,18 @@
 //! What the services ask of raft: propose a command, find a safe place to read, who leads.
 
 mod cluster;
+mod forwarded;
 
 pub use cluster::{Progress, Standing};
 
-use crate::forwarder::{Forwarder, Target};
+use crate::forwarder::{Forwarder, replaced};
 use crate::local_proposals::{Elsewhere, LocalProposals, leader_of};
 use crate::peers::Peers;
 use crate::raft::{CommandBytes, PeerNode, Raft, RaftGate, Runtime, TypeConfig};
 use crate::status;
 use crate::store::{Reply, Store};
 use bytes::Bytes;
+use forwarded::Forwarded;
 use futures::StreamExt as _;
 use kvstore_core::{Command, Response};
 use openraft::Instant as _;
@@ -23,8 +25,10 @@ use proto::etcdserverpb::ResponseHeader;
 use proto::raftpb;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::{Random, Sabotage};
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 /// How soon a request that finds no leader looks again: well below an election.
@@ -174,13 +178,17 @@ impl Consensus {
         })
     }
 
-    /// The other voter whose log is longest: the best one to lead next.
+    /// The other voter whose log is longest, of those that still answer: the best one to lead next.
     pub fn next_leader(&self) -> Option<u64> {
         self.with_metrics(|metrics| {
-            let replication = metrics.replication.as_ref()?;
+            let (replication, heard) = (metrics.replication.as_ref()?, metrics.heartbeat.as_ref()?);
+            let answers = |id: &u64| {
+                let at = heard.get(id).and_then(Option::as_ref);
+                at.is_some_and(|at| at.elapsed() <= self.touch.patience)
+            };
             let voters = metrics.membership_config.voter_ids();
             voters
-                .filter(|id| *id != self.id)
+                .filter(|id| *id != self.id && answers(id))
                 .filter_map(|id| Some((replication.get(&id)?.as_ref()?.index, id)))
                 .max()
                 .map(|(_, id)| id)
@@ -241,7 +249,10 @@ impl Consensus {
     pub async fn propose(&self, command: &Command) -> Result<Reply, Status> {
         let bytes = Bytes::from(command.encode_to_vec());
         let mut proposal = self.store.metrics.state.proposal();
-        let outcome = self.within(async {
+        let begun = Instant::now();
+        let lost = AtomicBool::new(false);
+        let outcome = async {
+            let mut forwarded = None;
             loop {
                 let leader = match self.propose_here(bytes.clone()).await {
                     Ok((reply, _)) => return Ok(reply),
@@ -251,14 +262,24 @@ impl Consensus {
                 // While the leader is lost there is nobody to ask: wait for the next, as etcd's raft does.
                 if self.leader_in_touch().is_some()
                     && let Some((id, node)) = leader.filter(|(id, _)| *id != self.id)
-                    && let Some(answer) = self.propose_at(id, &node, command, bytes.clone()).await?
                 {
-                    return Ok(answer);
+                    let number = || self.random.u64().max(1);
+                    let forwarded =
+                        forwarded.get_or_insert_with(|| Forwarded::new(command, &bytes, number(), &lost));
+                    if let Some(answer) = self.propose_at((id, &node), forwarded).await? {
+                        return Ok(answer);
+                    }
                 }
                 tokio::time::sleep(LEADER_RETRY).await;
             }
-        });
-        outcome.await.inspect(|_| proposal.done())
+        };
+        let outcome = match tokio::time::timeout(self.timeout, outcome).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.proposal_timed_out(lost.load(Ordering::Relaxed))),
+        };
+        let requests = &self.store.metrics.requests;
+        requests.ended(command, outcome.is_ok(), begun.elapsed());
+        outcome.inspect(|_| proposal.done())
     }
 
     /// As [`Consensus::propose`], but only if this member leads.
@@ -321,28 +342,6 @@ impl Consensus {
         self.proposals.propose(bytes).await
     }
 
-    /// Proposes through the leader. `None`: it isn't the leader, and nothing was done.
-    async fn propose_at(
-        &self,
-        id: u64,
-        node: &PeerNode,
-        command: &Command,
-        bytes: Bytes,
-    ) -> Result<Option<Reply>, Status> {
-        let to = Target {
-            id,
-            urls: node.peer_urls.clone(),
-        };
-        let answer = match self.forwarder.propose(to, bytes).await {
-            Ok(answer) => answer,
-            Err(status) if status.code() == Code::FailedPrecondition => return Ok(None),
-            // It may have arrived: asked again, it may be done twice.
-            Err(_) if self.sabotage.is("repeated-proposal") => return Ok(None),
-            Err(status) => return Err(status),
-        };
-        crate::services::decode_reply(command, answer).map(Some)
-    }
-
     /// Waits until state is applied that is at least as new as now; gives its index.
     ///
     /// # Errors
@@ -357,7 +356,8 @@ impl Consensus {
                 };
                 if let Some((id, node)) = leader.filter(|(id, _)| *id != self.id) {
                     let mut leader = self.peers.leader(id, &node.peer_urls);
-                    match leader.read_index(raftpb::ReadIndexRequest {}).await {
+                    let asked = leader.read_index(raftpb::ReadIndexRequest {});
+                    match self.unless_replaced(id, asked).await {
                         Ok(answer) => {
                             let index = answer.into_inner().index;
                             self.store.applied.wait(index).await;
@@ -427,7 +427,8 @@ impl Consensus {
                     Some(id) if id == self.id => here().await,
                     Some(id) => {
                         let node = self.members().remove(&id).unwrap_or_default();
-                        there(self.peers.leader(id, &node.peer_urls)).await
+                        let asked = there(self.peers.leader(id, &node.peer_urls));
+                        self.unless_replaced(id, asked).await
                     }
                     None => Err(status::not_leader()),
                 };
@@ -451,6 +452,19 @@ impl Consensus {
             None if status.code() == Code::Unavailable => status::no_leader(),
             _ => status,
         })
+    }
+
+    /// What leader `id` answers; a leader that hangs is not waited for once another member leads.
+    async fn unless_replaced<T>(
+        &self,
+        id: u64,
+        asked: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            answer = asked => answer,
+            () = replaced(&self.raft, id) => Err(status::not_leader()),
+        }
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {

@@ -29,9 +29,22 @@ pub struct Target {
     pub urls: Vec<String>,
 }
 
+/// Why a leader gave no answer.
+#[derive(Debug, Clone)]
+pub enum Unanswered {
+    /// That member doesn't lead, and nothing was done.
+    NotLeader,
+    /// The leader refuses, and nothing was done.
+    Refused(Status),
+    /// The command may have been written, or may be yet.
+    Lost,
+}
+
+type Answer = Result<ProposeResponse, Unanswered>;
+
 struct Proposal {
     command: Bytes,
-    answer: oneshot::Sender<Result<ProposeResponse, Status>>,
+    answer: oneshot::Sender<Answer>,
 }
 
 /// Sends proposals to the leader; cheap to clone.
@@ -52,14 +65,15 @@ impl Forwarder {
     /// Has the leader decide on `command`; returns once this member has applied it too.
     ///
     /// # Errors
-    /// `FailedPrecondition`: that member doesn't lead, and nothing was done. Any other: as the leader says, or it
-    /// is not known what became of it.
-    pub async fn propose(&self, to: Target, command: Bytes) -> Result<ProposeResponse, Status> {
+    /// See [`Unanswered`].
+    pub async fn propose(&self, to: Target, command: Bytes) -> Answer {
         let (answer, answered) = oneshot::channel();
         self.queue(to)
             .try_send(Proposal { command, answer })
-            .map_err(|_| status::too_many_requests())?;
-        answered.await.map_err(|_| status::stopped())?
+            .map_err(|_| Unanswered::Refused(status::too_many_requests()))?;
+        answered
+            .await
+            .map_err(|_| Unanswered::Refused(status::stopped()))?
     }
 
     fn queue(&self, to: Target) -> mpsc::Sender<Proposal> {
@@ -103,17 +117,16 @@ impl Line {
             .unzip();
         let mut answers = match self.send(target, commands).await {
             Ok(answers) => Ok(answers.into_iter()),
-            Err(status) => Err(status),
+            Err(unanswered) => Err(unanswered),
         };
         for waiting in waiting {
             let answer = match &mut answers {
-                Err(status) => Err(status.clone()),
+                Err(unanswered) => Err(unanswered.clone()),
                 Ok(answers) => match answers.next() {
-                    None => Err(Status::internal("the leader left out an answer")),
-                    Some(answer) if answer.code != 0 => {
-                        Err(Status::new(Code::from_i32(answer.code), answer.message))
-                    }
-                    Some(answer) => Ok(answer),
+                    None => Err(Unanswered::Refused(Status::internal(
+                        "the leader left out an answer",
+                    ))),
+                    Some(answer) => judge(answer),
                 },
             };
             // A client that has gone away needs no answer.
@@ -121,25 +134,25 @@ impl Line {
         }
     }
 
-    async fn send(&self, target: &Target, commands: Vec<Bytes>) -> Result<Vec<ProposeResponse>, Status> {
+    async fn send(&self, target: &Target, commands: Vec<Bytes>) -> Result<Vec<ProposeResponse>, Unanswered> {
         let mut leader = self.peers.leader(target.id, &target.urls);
         let answer = tokio::select! {
             biased;
             answer = leader.propose_many(ProposeManyRequest { commands }) => answer,
             // Whether they were written before that is unknown.
             () = async {
-                self.replaced(target.id).await;
+                replaced(&self.raft, target.id).await;
                 tokio::time::sleep(LAST_ANSWERS).await;
             } => Err(status::leader_changed()),
         };
         let answers = match answer {
             Ok(answer) => answer.into_inner().answers,
-            Err(status) if status.code() == Code::FailedPrecondition => return Err(status),
+            Err(status) if status.code() == Code::FailedPrecondition => return Err(Unanswered::NotLeader),
             Err(status) => {
                 tracing::debug!(%status, "forwarding proposals");
                 self.peers.reconnect(target.id);
                 // They may have arrived: whether they count is unknown.
-                return Err(status::connection_lost());
+                return Err(Unanswered::Lost);
             }
         };
         // Clients may read from this member next and expect to find their writes.
@@ -148,15 +161,24 @@ impl Line {
         }
         Ok(answers)
     }
+}
 
-    /// Returns when another member leads.
-    async fn replaced(&self, id: u64) {
-        let mut metrics = self.raft.server_metrics();
-        loop {
-            let leader = metrics.borrow_watched().current_leader;
-            if leader.is_some_and(|leader| leader != id) || metrics.changed().await.is_err() {
-                return;
-            }
+/// Returns when another member than `id` leads.
+pub async fn replaced(raft: &Raft, id: u64) {
+    let mut metrics = raft.server_metrics();
+    loop {
+        let leader = metrics.borrow_watched().current_leader;
+        if leader.is_some_and(|leader| leader != id) || metrics.changed().await.is_err() {
+            return;
         }
+    }
+}
+
+/// What the leader says of one command. One that it has written before it was replaced or stopped may still count.
+fn judge(answer: ProposeResponse) -> Answer {
+    match Code::from_i32(answer.code) {
+        Code::Ok => Ok(answer),
+        Code::Unavailable => Err(Unanswered::Lost),
+        code => Err(Unanswered::Refused(Status::new(code, answer.message))),
     }
 }

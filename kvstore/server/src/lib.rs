@@ -17,6 +17,7 @@ mod applied_state;
 mod aside;
 mod auth;
 mod auto_compaction;
+mod awaited_commands;
 mod batches;
 mod checkpoints;
 mod compactor;

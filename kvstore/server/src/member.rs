@@ -175,6 +175,9 @@ impl Member {
     }
 
     async fn run_seeded(self, cancel: CancellationToken) -> Result<(), MemberError> {
+        if self.config.extensive_metrics {
+            self.store.metrics.extend();
+        }
         let peers = Peers::new(&self.config, &self.env);
         // Two steps down: first the services and the leader's duties, then raft.
         let services = CancellationToken::new();
@@ -279,8 +282,8 @@ impl Member {
         });
         tasks.spawn({
             let (store, duties) = (Arc::clone(&store), duties.clone());
-            let pace = self.config.compaction_pace;
-            async move { Ok(compactor::run(store, pace, duties).await?) }
+            let (pace, clock) = (self.config.compaction_pace, Arc::clone(&self.env.clock));
+            async move { Ok(compactor::run(store, pace, clock, duties).await?) }
         });
         self.keep_in_order(&mut tasks, &shared, &duties);
         tasks.spawn({
@@ -436,6 +439,7 @@ impl Member {
                     source,
                 }
             })?;
+        let writes = (metrics.state.wal_bytes.clone(), metrics.state.wal_write.clone());
         Raft::new(
             identity.member,
             Arc::new(config),
@@ -444,8 +448,7 @@ impl Member {
                 peers.clone(),
                 Arc::clone(metrics),
             ),
-            LogStore::new(RaftLog::new(engine), syncs, metrics.state.wal_bytes.clone())
-                .with_sabotage(self.env.sabotage),
+            LogStore::new(RaftLog::new(engine), syncs, writes).with_sabotage(self.env.sabotage),
             StateMachine::new(Arc::clone(&self.store)),
         )
         .await

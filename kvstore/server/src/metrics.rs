@@ -7,12 +7,17 @@
 //! - What can be read off the state is read only when somebody asks (see [`Snapshot`]).
 
 mod build;
+mod compaction;
 mod health;
 mod peers;
+mod promotions;
+mod requests;
 mod rpc;
+mod scrapes;
 mod slots;
 mod snapshot;
 mod state;
+mod watching;
 
 pub use peers::PeersMetrics;
 pub use rpc::{Counted, RpcMetrics};
@@ -20,8 +25,13 @@ pub use snapshot::Snapshot;
 pub use state::StateMetrics;
 
 use build::Builder;
+use compaction::CompactionMetrics;
 use health::HealthMetrics;
 use prometheus::{Encoder as _, TextEncoder};
+use promotions::PromotionMetrics;
+use requests::RequestMetrics;
+use scrapes::ScrapeMetrics;
+use watching::WatchingMetrics;
 
 /// The metrics of one member.
 pub struct Metrics {
@@ -30,6 +40,11 @@ pub struct Metrics {
     pub state: StateMetrics,
     pub peers: PeersMetrics,
     pub health: HealthMetrics,
+    pub requests: RequestMetrics,
+    pub compaction: CompactionMetrics,
+    pub promotions: PromotionMetrics,
+    pub watching: WatchingMetrics,
+    pub scrapes: ScrapeMetrics,
     snapshot: snapshot::Gauges,
 }
 
@@ -41,6 +56,11 @@ impl Default for Metrics {
             state: StateMetrics::new(&builder),
             peers: PeersMetrics::new(&builder),
             health: HealthMetrics::new(&builder),
+            requests: RequestMetrics::new(&builder),
+            compaction: CompactionMetrics::new(&builder),
+            promotions: PromotionMetrics::new(&builder),
+            watching: WatchingMetrics::new(&builder),
+            scrapes: ScrapeMetrics::new(&builder),
             snapshot: snapshot::Gauges::new(&builder),
             builder,
         }
@@ -48,6 +68,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Measures the time of gRPC calls too (etcd `--metrics=extensive`).
+    pub fn extend(&self) {
+        self.rpc.measure_handling(&self.builder);
+    }
+
     /// Everything in the text format of Prometheus; `now` is what can be read off the state.
     ///
     /// # Errors

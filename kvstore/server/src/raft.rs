@@ -13,7 +13,7 @@ mod state_machine;
 mod sync_queue;
 mod types;
 
-pub use convert::{membership_in, node_in, node_out};
+pub use convert::{log_id_out, membership_in, node_in, node_out};
 pub use log_store::LogStore;
 pub use network::RaftNetwork;
 pub use service::{RaftGate, RaftService};

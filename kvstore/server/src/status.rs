@@ -52,6 +52,10 @@ pub fn connection_lost() -> Status {
     Status::unavailable("etcdserver: request timed out, possibly due to connection lost")
 }
 
+pub fn leader_failed() -> Status {
+    Status::unavailable("etcdserver: request timed out, possibly due to previous leader failure")
+}
+
 pub fn stopped() -> Status {
     Status::unavailable("etcdserver: server stopped")
 }

@@ -4,6 +4,7 @@ use crate::alarm_board::AlarmBoard;
 use crate::applied_index::AppliedIndex;
 use crate::applied_state;
 use crate::auth::AuthKeeper;
+use crate::awaited_commands::AwaitedCommands;
 use crate::checkpoints::Checkpoints;
 use crate::lessor::Lessor;
 use crate::membership::record_membership;
@@ -39,6 +40,8 @@ pub struct Store {
     pub auth: AuthKeeper,
     /// The index of the last entry applied.
     pub applied: AppliedIndex,
+    /// What this member's clients have sent to leaders.
+    pub awaited: AwaitedCommands,
     pub alarms: AlarmBoard,
     pub upkeep: Upkeep,
     pub checkpoints: Checkpoints,
@@ -64,6 +67,7 @@ impl Store {
             hub: WatchHub::new(meta.revision).with_sabotage(sabotage),
             lessor: Lessor::default(),
             applied: AppliedIndex::new(applied.log_id.unwrap_or_default().index),
+            awaited: AwaitedCommands::default(),
             alarms: AlarmBoard::read(&*view)?,
             upkeep: Upkeep::read(&*view, &**state.engine())?,
             checkpoints: Checkpoints::default(),
@@ -80,6 +84,11 @@ impl Store {
     /// The state as it is now, for as long as it is held.
     pub fn view(&self) -> Arc<StateView> {
         self.state.view()
+    }
+
+    /// How many readers hold a view of the state, whether it is the newest or not.
+    pub fn open_views(&self) -> u64 {
+        self.state.open_views() as u64
     }
 
     /// Writes a step of compaction that was planned when the state had been replaced `planned` times.
@@ -108,7 +117,7 @@ impl Store {
         let mut replies = Vec::with_capacity(entries.len());
         let mut published = Vec::new();
         let mut lease_changes = Vec::new();
-        let (mut compacted, mut alarmed, mut checkpoint) = (false, false, None);
+        let (mut compactions, mut alarmed, mut checkpoint) = (Vec::new(), false, None);
         let mut bytes_added = self.upkeep.added();
         progress.log_id = Some(last);
         let mut gate = self.auth.gate();
@@ -133,6 +142,10 @@ impl Store {
                     continue;
                 }
             };
+            let compacted = match command.compaction {
+                Some(_) => Meta::read(&state)?.compacted,
+                None => 0,
+            };
             let started = Instant::now();
             let Applied {
                 mut reply,
@@ -148,7 +161,10 @@ impl Store {
                 Ok(Response::LeaseRevoke(_)) => {
                     lease_changes.extend(command.lease_revoke.map(|revoked| (revoked.id, None)));
                 }
-                Ok(Response::Compaction(_)) => compacted = true,
+                Ok(Response::Compaction(_)) => {
+                    let at = command.compaction.map(|compaction| compaction.revision);
+                    compactions.extend(at.map(|at| (at, compacted)));
+                }
                 Ok(Response::Alarm(_)) => alarmed = true,
                 Ok(Response::Done) => checkpoint = command.checkpoint,
                 _ => {}
@@ -184,8 +200,11 @@ impl Store {
                 None => self.lessor.revoked(lease),
             }
         }
-        if compacted {
+        if !compactions.is_empty() {
             self.upkeep.wanted.notify_one();
+        }
+        for (at, before) in compactions {
+            self.upkeep.compaction(at, before);
         }
         if alarmed {
             self.alarms.update(&*self.view())?;

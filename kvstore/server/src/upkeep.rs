@@ -2,6 +2,7 @@
 
 use kvstore_core::{CompactionStep, Meta, Read, StoredBytes, compaction_done};
 use kvstore_storage::{Engine, StateView, StorageError};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use tokio::time::Instant;
 
 /// The size of the files is asked for at most this often.
 const SIZE_AGE: Duration = Duration::from_secs(1);
+/// Compactions that are remembered (etcd `server/storage/mvcc/hash.go`, `hashStorageMaxSize`).
+const REMEMBERED: usize = 10;
 
 /// Shared by those who apply, those who compact and those who ask.
 pub struct Upkeep {
@@ -17,6 +20,8 @@ pub struct Upkeep {
     removed: AtomicU64,
     /// Up to which revision superseded versions are gone from disk.
     compacted: watch::Sender<i64>,
+    /// The revisions of the last compactions since the start, each with that of the one before it.
+    compactions: Mutex<VecDeque<(i64, i64)>>,
     /// There is something to remove from disk.
     pub wanted: Notify,
     /// Counts how often the state was replaced. Held while it is, and while a step of compaction is written:
@@ -33,6 +38,7 @@ impl Upkeep {
             added: AtomicU64::new(0),
             removed: AtomicU64::new(0),
             compacted: watch::Sender::new(0),
+            compactions: Mutex::default(),
             wanted: Notify::new(),
             replacements: Mutex::new(0),
             size: Mutex::new(None),
@@ -68,6 +74,10 @@ impl Upkeep {
         let mut replacements = self.replacements.lock().unwrap_or_else(PoisonError::into_inner);
         let (view, engine) = install()?;
         *replacements += 1;
+        self.compactions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         self.take_up(&*view, &**engine)
     }
 
@@ -94,6 +104,23 @@ impl Upkeep {
         self.removed.store(step.bytes_removed, Ordering::Release);
         self.compacted.send_replace(step.reached);
         Ok(())
+    }
+
+    /// The store has been compacted at `revision`, and at `before` the last time until then.
+    pub fn compaction(&self, revision: i64, before: i64) {
+        let mut compactions = self.compactions.lock().unwrap_or_else(PoisonError::into_inner);
+        compactions.push_back((revision, before));
+        if compactions.len() > REMEMBERED {
+            compactions.pop_front();
+        }
+    }
+
+    /// Where the store was compacted before it was at `revision`, if that was not long ago. etcd keeps the hash
+    /// that it makes while it compacts, and that bears the compaction before.
+    pub fn compaction_before(&self, revision: i64) -> Option<i64> {
+        let compactions = self.compactions.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = compactions.iter().find(|(at, _)| *at == revision);
+        found.map(|(_, before)| *before)
     }
 
     /// Up to which revision superseded versions are gone from disk, now and as it grows.

@@ -16,6 +16,8 @@ mod differential;
 mod endpoints;
 #[path = "etcd/etcdctl.rs"]
 mod etcdctl;
+#[path = "etcd/failovers.rs"]
+mod failovers;
 #[path = "etcd/gateway.rs"]
 mod gateway;
 #[path = "etcd/gateway_differential.rs"]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use kvstore_core::{Batch, Cursor, Read, ReadError, Space};
 use rpds::RedBlackTreeMapSync;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 type Map = RedBlackTreeMapSync<Bytes, Bytes>;
 
@@ -79,6 +79,8 @@ impl Read for StateView {
 pub struct StateCache {
     engine: Arc<dyn Engine>,
     current: Mutex<Arc<StateView>>,
+    /// Views of before that were being read when they were replaced, and are perhaps still.
+    former: Mutex<Vec<Weak<StateView>>>,
     /// Held by whoever writes, so that views follow one another in the order of the writes.
     writing: Mutex<()>,
 }
@@ -91,6 +93,7 @@ impl StateCache {
         Ok(Self {
             engine,
             current: Mutex::new(Arc::new(view)),
+            former: Mutex::default(),
             writing: Mutex::new(()),
         })
     }
@@ -102,6 +105,14 @@ impl StateCache {
     /// The state after the last write.
     pub fn view(&self) -> Arc<StateView> {
         Arc::clone(&self.current())
+    }
+
+    /// How many readers hold a view, the newest or one of before.
+    pub fn open_views(&self) -> usize {
+        // This one holds the newest itself.
+        let newest = Arc::strong_count(&self.current()) - 1;
+        let former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        newest + former.iter().map(Weak::strong_count).sum::<usize>()
     }
 
     /// Writes `batch` and lets readers see it.
@@ -149,6 +160,12 @@ impl StateCache {
 
     fn show(&self, view: StateView) {
         let before = std::mem::replace(&mut *self.current(), Arc::new(view));
+        let mut former = self.former.lock().unwrap_or_else(PoisonError::into_inner);
+        former.retain(|view| view.strong_count() > 0);
+        if Arc::strong_count(&before) > 1 {
+            former.push(Arc::downgrade(&before));
+        }
+        drop(former);
         // Outside of the lock: letting go of the engine's view takes locks of its own.
         drop(before);
     }

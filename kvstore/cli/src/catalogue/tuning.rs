@@ -94,11 +94,11 @@ pub const FLAGS: &[Flag] = &[
         "true",
         "Serve JSON under /v3/.",
     ),
-    idle(
+    served(
         "metrics",
         Kind::Text,
         "basic",
-        "the same metrics are there at every level",
+        "'extensive' measures the time of gRPC calls as well.",
     ),
     idle(
         "enable-pprof",

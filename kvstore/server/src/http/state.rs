@@ -46,12 +46,11 @@ pub fn variables(shared: &Shared) -> Response<Body> {
 }
 
 pub fn metrics(shared: &Shared) -> Response<Body> {
-    let text = snapshot(shared)
-        .map_err(|error| error.to_string())
-        .and_then(|now| {
-            let metrics = &shared.store.metrics;
-            metrics.text(&now).map_err(|error| error.to_string())
-        });
+    let metrics = &shared.store.metrics;
+    let text = metrics.scrapes.count(|| {
+        let now = snapshot(shared).map_err(|error| error.to_string())?;
+        metrics.text(&now).map_err(|error| error.to_string())
+    });
     match text {
         Ok(text) => respond("text/plain; version=0.0.4; charset=utf-8", text),
         Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
@@ -61,6 +60,7 @@ pub fn metrics(shared: &Shared) -> Response<Body> {
 fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
     let consensus = &shared.consensus;
     let leader = consensus.view();
+    let open_reads = shared.store.open_views();
     let view = shared.store.view();
     let meta = Meta::read(&*view)?;
     let every_key = RangeRequest {
@@ -88,6 +88,7 @@ fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
         keys: range(&*view, &every_key).map_or(0, |all| all.count),
         revision: meta.revision,
         compact_revision: meta.compacted,
+        open_reads,
         watchers: hub.watchers,
         watch_streams: hub.streams,
         slow_watchers: hub.behind,

@@ -145,8 +145,14 @@ impl Changes {
         // Then the roster is as new as what earlier leaders have done.
         let applied = self.consensus.read_index_as_leader().await?;
         let roster = self.consensus.roster()?;
+        let promotions = &self.consensus.store().metrics.promotions;
         match self.plan(change, repeated, &roster)? {
-            Err(refusal) => Ok(Err(refusal)),
+            Err(refusal) => {
+                if let Change::Promote { .. } = change {
+                    promotions.failed(&refusal.to_string());
+                }
+                Ok(Err(refusal))
+            }
             Ok(None) => Ok(Ok(applied)),
             Ok(Some(members)) => {
                 if matches!(change, Change::Remove { id } if *id == self.consensus.id) {
@@ -155,7 +161,10 @@ impl Changes {
                 tracing::info!(?change, "the membership changes");
                 let index = self.consensus.change_members(members).await?;
                 match change {
-                    Change::Promote { id } => self.give_vote_soon(*id, index).await.map(Ok),
+                    Change::Promote { id } => {
+                        promotions.succeeded();
+                        self.give_vote_soon(*id, index).await.map(Ok)
+                    }
                     _ => Ok(Ok(index)),
                 }
             }

@@ -67,6 +67,11 @@ impl Builder {
         self.register(Histogram::with_opts(histogram(name, help, buckets)).expect(LITERAL))
     }
 
+    /// With the buckets of Prometheus' own: 5 ms to 10 s.
+    pub fn default_histograms(&self, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+        self.register(HistogramVec::new(HistogramOpts::new(name, help), labels).expect(LITERAL))
+    }
+
     pub fn histograms(&self, name: &str, help: &str, buckets: Buckets, labels: &[&str]) -> HistogramVec {
         self.register(HistogramVec::new(histogram(name, help, buckets), labels).expect(LITERAL))
     }

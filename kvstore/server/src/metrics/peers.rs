@@ -1,6 +1,6 @@
 //! What goes to and comes from each other member.
 
-use super::build::{Buckets, Builder, DISK};
+use super::build::{Buckets, Builder};
 use super::slots::Slots;
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::time::Duration;
@@ -15,10 +15,27 @@ pub struct PeerMetrics {
     pub received_bytes: IntCounter,
     pub send_failures: IntCounter,
     pub round_trip: Histogram,
-    snapshots_sent: IntCounter,
-    snapshots_failed: IntCounter,
-    snapshots_sending: IntGauge,
-    snapshot_duration: Histogram,
+    sent: Snapshots,
+    received: Snapshots,
+}
+
+/// Snapshots that go in one direction.
+struct Snapshots {
+    succeeded: IntCounter,
+    failed: IntCounter,
+    under_way: IntGauge,
+    duration: Histogram,
+}
+
+impl Snapshots {
+    fn begin(&self) -> Transfer<'_> {
+        self.under_way.inc();
+        Transfer {
+            snapshots: self,
+            begun: Instant::now(),
+            arrived: false,
+        }
+    }
 }
 
 impl PeerMetrics {
@@ -27,39 +44,89 @@ impl PeerMetrics {
     }
 
     /// A snapshot is being sent until the guard is told that it has arrived.
-    pub fn sending_snapshot(&self) -> Sending<'_> {
-        self.snapshots_sending.inc();
-        Sending {
-            peer: self,
-            begun: Instant::now(),
-            arrived: false,
-        }
+    pub fn sending_snapshot(&self) -> Transfer<'_> {
+        self.sent.begin()
+    }
+
+    /// A snapshot is coming in until the guard is told that it has arrived.
+    pub fn receiving_snapshot(&self) -> Transfer<'_> {
+        self.received.begin()
     }
 }
 
 /// A snapshot on its way; one that is dropped before its end has failed.
-pub struct Sending<'a> {
-    peer: &'a PeerMetrics,
+pub struct Transfer<'a> {
+    snapshots: &'a Snapshots,
     begun: Instant,
     arrived: bool,
 }
 
-impl Sending<'_> {
+impl Transfer<'_> {
     pub fn succeeded(mut self) {
         self.arrived = true;
     }
 }
 
-impl Drop for Sending<'_> {
+impl Drop for Transfer<'_> {
     fn drop(&mut self) {
-        self.peer.snapshots_sending.dec();
+        self.snapshots.under_way.dec();
         if self.arrived {
-            self.peer.snapshots_sent.inc();
-            self.peer
-                .snapshot_duration
-                .observe(self.begun.elapsed().as_secs_f64());
+            self.snapshots.succeeded.inc();
+            let took = self.begun.elapsed();
+            self.snapshots.duration.observe(took.as_secs_f64());
         } else {
-            self.peer.snapshots_failed.inc();
+            self.snapshots.failed.inc();
+        }
+    }
+}
+
+/// Snapshots that go in one direction, by member.
+struct SnapshotsMetrics {
+    succeeded: IntCounterVec,
+    failed: IntCounterVec,
+    under_way: IntGaugeVec,
+    duration: HistogramVec,
+}
+
+impl SnapshotsMetrics {
+    /// `verb`: `send` or `receive`; members are told apart by `label`.
+    fn new(builder: &Builder, verb: &str, label: &[&str]) -> Self {
+        let name = |what: &str| format!("etcd_network_snapshot_{verb}_{what}");
+        Self {
+            succeeded: builder.counters(
+                &name("success"),
+                &format!("Total number of successful snapshot {verb}s"),
+                label,
+            ),
+            failed: builder.counters(
+                &name("failures"),
+                &format!("Total number of snapshot {verb} failures"),
+                label,
+            ),
+            under_way: builder.gauges(
+                &name("inflights_total"),
+                &format!("Total number of inflight snapshot {verb}s"),
+                label,
+            ),
+            duration: builder.histograms(
+                &name("total_duration_seconds"),
+                &format!("Total latency distributions of v3 snapshot {verb}s"),
+                Buckets {
+                    start: 0.1,
+                    factor: 2.0,
+                    count: 10,
+                },
+                label,
+            ),
+        }
+    }
+
+    fn of(&self, member: &str) -> Snapshots {
+        Snapshots {
+            succeeded: self.succeeded.with_label_values(&[member]),
+            failed: self.failed.with_label_values(&[member]),
+            under_way: self.under_way.with_label_values(&[member]),
+            duration: self.duration.with_label_values(&[member]),
         }
     }
 }
@@ -71,10 +138,8 @@ pub struct PeersMetrics {
     received_bytes: IntCounterVec,
     send_failures: IntCounterVec,
     round_trip: HistogramVec,
-    snapshots_sent: IntCounterVec,
-    snapshots_failed: IntCounterVec,
-    snapshots_sending: IntGaugeVec,
-    snapshot_duration: HistogramVec,
+    sent: SnapshotsMetrics,
+    received: SnapshotsMetrics,
 }
 
 impl PeersMetrics {
@@ -84,7 +149,6 @@ impl PeersMetrics {
             factor: 2.0,
             count: 16,
         };
-        let snapshots = Buckets { start: 0.1, ..DISK };
         let (to, from) = (&["To"][..], &["From"][..]);
         Self {
             peers: Slots::default(),
@@ -109,27 +173,8 @@ impl PeersMetrics {
                 round_trips,
                 to,
             ),
-            snapshots_sent: builder.counters(
-                "etcd_network_snapshot_send_success",
-                "Total number of successful snapshot sends",
-                to,
-            ),
-            snapshots_failed: builder.counters(
-                "etcd_network_snapshot_send_failures",
-                "Total number of snapshot send failures",
-                to,
-            ),
-            snapshots_sending: builder.gauges(
-                "etcd_network_snapshot_send_inflights_total",
-                "Total number of inflight snapshot sends",
-                to,
-            ),
-            snapshot_duration: builder.histograms(
-                "etcd_network_snapshot_send_total_duration_seconds",
-                "Total latency distributions of v3 snapshot sends",
-                snapshots,
-                to,
-            ),
+            sent: SnapshotsMetrics::new(builder, "send", to),
+            received: SnapshotsMetrics::new(builder, "receive", from),
         }
     }
 
@@ -143,10 +188,8 @@ impl PeersMetrics {
                 received_bytes: self.received_bytes.with_label_values(&label),
                 send_failures: self.send_failures.with_label_values(&label),
                 round_trip: self.round_trip.with_label_values(&label),
-                snapshots_sent: self.snapshots_sent.with_label_values(&label),
-                snapshots_failed: self.snapshots_failed.with_label_values(&label),
-                snapshots_sending: self.snapshots_sending.with_label_values(&label),
-                snapshot_duration: self.snapshot_duration.with_label_values(&label),
+                sent: self.sent.of(&name),
+                received: self.received.of(&name),
             }
         })
     }

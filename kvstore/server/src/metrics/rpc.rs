@@ -6,11 +6,12 @@ use crate::descriptors;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use prometheus::{IntCounter, IntCounterVec};
+use prometheus::{Histogram, IntCounter, IntCounterVec};
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use tokio::time::Instant;
 use tonic::Code;
 
 /// The names of the codes 0 to 16.
@@ -44,10 +45,16 @@ struct Method {
     handled: [IntCounter; CODES.len()],
     received_bytes: IntCounter,
     sent_bytes: IntCounter,
-    streams: bool,
+    kind: &'static str,
+    /// From the start of a call to its end, if that is to be measured.
+    handling: OnceLock<Histogram>,
 }
 
 impl Method {
+    fn streams(&self) -> bool {
+        self.kind != "unary"
+    }
+
     fn handled(&self, code: i32) {
         let unknown = Code::Unknown as usize;
         let code = usize::try_from(code).unwrap_or(unknown);
@@ -103,7 +110,8 @@ impl RpcMetrics {
                 handled: CODES.map(|code| handled.with_label_values(&[kind, &service, &method, code])),
                 received_bytes: received_bytes.clone(),
                 sent_bytes: sent_bytes.clone(),
-                streams: kind != "unary",
+                kind,
+                handling: OnceLock::new(),
             };
             (format!("/{service}/{method}"), Arc::new(counters))
         });
@@ -130,11 +138,27 @@ impl RpcMetrics {
             let version = version.unwrap_or("other");
             ["unary", "stream"].map(|kind| self.requests.with_label_values(&[kind, version]))
         });
-        requests[usize::from(method.streams)].inc();
+        requests[usize::from(method.streams())].inc();
         Some(Started {
             method,
+            begun: Instant::now(),
             handled: false,
         })
+    }
+
+    /// From now on the time of each call is measured; to be asked for once.
+    pub fn measure_handling(&self, builder: &Builder) {
+        let handling = builder.default_histograms(
+            "grpc_server_handling_seconds",
+            "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.",
+            &["grpc_type", "grpc_service", "grpc_method"],
+        );
+        for (path, method) in &self.methods {
+            if let Some((service, name)) = path.trim_start_matches('/').split_once('/') {
+                let histogram = handling.with_label_values(&[method.kind, service, name]);
+                method.handling.get_or_init(|| histogram);
+            }
+        }
     }
 }
 
@@ -162,12 +186,13 @@ fn methods() -> impl Iterator<Item = (String, String, &'static str)> {
 /// A call under way; one that is dropped before its end was cancelled by its client.
 pub struct Started {
     method: Arc<Method>,
+    begun: Instant,
     handled: bool,
 }
 
 impl Started {
     pub fn is_unary(&self) -> bool {
-        !self.method.streams
+        !self.method.streams()
     }
 
     /// Counts the messages of the request.
@@ -190,12 +215,19 @@ impl Started {
         }
     }
 
+    fn handled(&mut self, code: Code) {
+        self.handled = true;
+        self.method.handled(code as i32);
+        if let Some(handling) = self.method.handling.get() {
+            handling.observe(self.begun.elapsed().as_secs_f64());
+        }
+    }
+
     fn status(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get("grpc-status")
             && !self.handled
         {
-            self.handled = true;
-            self.method.handled(Code::from_bytes(status.as_bytes()) as i32);
+            self.handled(Code::from_bytes(status.as_bytes()));
         }
     }
 }
@@ -203,7 +235,7 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         if !self.handled {
-            self.method.handled(Code::Cancelled as i32);
+            self.handled(Code::Cancelled);
         }
     }
 }

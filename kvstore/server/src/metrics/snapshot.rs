@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub keys: i64,
     pub revision: i64,
     pub compact_revision: i64,
+    /// Views of the state that somebody reads from.
+    pub open_reads: u64,
     pub watchers: u64,
     pub watch_streams: u64,
     pub slow_watchers: u64,
@@ -53,6 +55,7 @@ pub struct Gauges {
     keys: IntGauge,
     revision: IntGauge,
     compact_revision: IntGauge,
+    open_reads: IntGauge,
     watchers: IntGauge,
     watch_streams: IntGauge,
     slow_watchers: IntGauge,
@@ -125,6 +128,10 @@ impl Gauges {
                 "etcd_debugging_mvcc_compact_revision",
                 "The revision of the last compaction in store.",
             ),
+            open_reads: builder.gauge(
+                "etcd_mvcc_db_open_read_transactions",
+                "The number of currently open read transactions",
+            ),
             watchers: builder.gauge("etcd_debugging_mvcc_watcher_total", "Total number of watchers."),
             watch_streams: builder.gauge(
                 "etcd_debugging_mvcc_watch_stream_total",
@@ -185,6 +192,7 @@ impl Gauges {
         self.keys.set(now.keys);
         self.revision.set(now.revision);
         self.compact_revision.set(now.compact_revision);
+        unsigned(&self.open_reads, now.open_reads);
         unsigned(&self.watchers, now.watchers);
         unsigned(&self.watch_streams, now.watch_streams);
         unsigned(&self.slow_watchers, now.slow_watchers);

@@ -59,6 +59,7 @@ pub struct StateMetrics {
     /// Writes of applied entries to the engine.
     pub backend_commit: Histogram,
     pub wal_fsync: Histogram,
+    pub wal_write: Histogram,
     pub wal_bytes: IntGauge,
     proposals_pending: IntGauge,
     proposals_failed: IntCounter,
@@ -74,7 +75,6 @@ pub struct StateMetrics {
     pub leases_expired: IntCounter,
     lease_ttl: Histogram,
     pub events_sent: IntCounter,
-    pub compacted_keys: IntCounter,
     pub hash: Histogram,
     pub hash_at_revision: Histogram,
     /// Dumps of the state for members that need it whole.
@@ -148,6 +148,11 @@ impl StateMetrics {
                 "The latency distributions of fsync called by WAL.",
                 DISK,
             ),
+            wal_write: builder.histogram(
+                "etcd_disk_wal_write_duration_seconds",
+                "The latency distributions of write called by WAL.",
+                DISK,
+            ),
             wal_bytes: builder.gauge(
                 "etcd_disk_wal_write_bytes_total",
                 "Total number of bytes written in WAL.",
@@ -205,10 +210,6 @@ impl StateMetrics {
             events_sent: builder.counter(
                 "etcd_debugging_mvcc_events_total",
                 "Total number of events sent by this member.",
-            ),
-            compacted_keys: builder.counter(
-                "etcd_debugging_mvcc_db_compaction_keys_total",
-                "Total number of db keys compacted.",
             ),
             hash: builder.histogram(
                 "etcd_mvcc_hash_duration_seconds",

@@ -8,13 +8,14 @@ use kvstore_storage::RaftLog;
 use openraft::OptionalSend;
 use openraft::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use prometheus::IntGauge;
+use prometheus::{Histogram, IntGauge};
 use prost::Message as _;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use support::Sabotage;
+use tokio::time::Instant;
 
 /// Bytes of entries handed to one replication message; one entry may exceed it.
 const MAX_READ_BYTES: usize = 4 << 20;
@@ -27,16 +28,19 @@ pub struct LogStore {
     syncs: SyncQueue,
     /// Bytes of entries written so far.
     written: IntGauge,
+    /// Handing entries to the engine, not yet synced.
+    writes: Histogram,
     sabotage: Sabotage,
 }
 
 impl LogStore {
-    pub fn new(log: RaftLog, syncs: SyncQueue, written: IntGauge) -> Self {
+    pub fn new(log: RaftLog, syncs: SyncQueue, (written, writes): (IntGauge, Histogram)) -> Self {
         Self {
             log,
             recent: Arc::default(),
             syncs,
             written,
+            writes,
             sabotage: Sabotage::NONE,
         }
     }
@@ -131,7 +135,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let bytes = i64::try_from(entry.encoded_len()).unwrap_or(i64::MAX);
             self.written.add(bytes);
         });
+        let begun = Instant::now();
         self.log.append(encoded)?;
+        self.writes.observe(begun.elapsed().as_secs_f64());
         self.remember(entries);
         if self.sabotage.is("ack-before-sync") {
             callback.io_completed(Ok(()));

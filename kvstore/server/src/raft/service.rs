@@ -254,7 +254,12 @@ impl raft_server::Raft for RaftService {
                 vote: Some(vote_out(&known)),
             }));
         }
+        let leader = first.vote.as_ref().and_then(|vote| vote.leader.as_ref());
+        let transfer = leader.map(|leader| self.metrics.peers.of(leader.node).receiving_snapshot());
         let ReceivedSnapshot { vote, meta, state } = self.snapshots.receive(first, chunks).await?;
+        if let Some(transfer) = transfer {
+            transfer.succeeded();
+        }
         let snapshot = SnapshotOf::<TypeConfig, SnapshotData> {
             meta: SnapshotMetaOf::<TypeConfig> {
                 last_log_id: meta.last_log.map(log_id_in),

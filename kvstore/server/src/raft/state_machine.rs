@@ -50,13 +50,19 @@ impl StateMachine {
         let mut responders = Vec::with_capacity(batch.len());
         let mut entries = Vec::with_capacity(batch.len());
         for (id, entry, responder) in batch.drain(..) {
+            let number = match &entry {
+                Committed::Command(command) => command.id,
+                _ => 0,
+            };
             entries.push((id, entry));
-            responders.push(responder);
+            responders.push((responder, number));
         }
         let replies = self.store.apply(entries)?;
-        for (responder, reply) in responders.into_iter().zip(replies) {
-            if let Some(responder) = responder {
-                responder.send(reply);
+        for ((responder, number), reply) in responders.into_iter().zip(replies) {
+            match responder {
+                Some(responder) => responder.send(reply),
+                None if number != 0 => self.store.awaited.applied(number, reply),
+                None => {}
             }
         }
         Ok(())

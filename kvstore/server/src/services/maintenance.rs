@@ -141,11 +141,12 @@ impl maintenance_server::Maintenance for MaintenanceService {
         let crc = outcome.map_err(|error| status::failed(&error))?;
         let crc = crc.ok_or_else(status::stopped)?;
         let took = begun.elapsed().as_secs_f64();
+        let before = self.shared.store.upkeep.compaction_before(revision);
         self.shared.store.metrics.state.hash_at_revision.observe(took);
         Ok(Response::new(HashKvResponse {
             header: Some(self.shared.consensus.header(crc.current)),
             hash: crc.hash,
-            compact_revision: crc.compacted,
+            compact_revision: before.unwrap_or(crc.compacted),
             hash_revision: crc.revision,
         }))
     }

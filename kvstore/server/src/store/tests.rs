@@ -108,3 +108,18 @@ fn snapshots_neither_repeat_nor_skip_what_watchers_are_told() {
     apply(&follower, 54);
     assert_eq!(told(&follower, &mut stream, &mut delivered), [54, 55]);
 }
+
+#[test]
+fn readers_of_the_newest_state_and_of_older_ones_are_counted() {
+    let store = store();
+    apply(&store, 2);
+    assert_eq!(store.open_views(), 0);
+    let (first, second) = (store.view(), store.view());
+    apply(&store, 4);
+    let third = store.view();
+    assert_eq!(store.open_views(), 3);
+    drop((first, third));
+    assert_eq!(store.open_views(), 1);
+    drop(second);
+    assert_eq!(store.open_views(), 0);
+}

@@ -153,11 +153,13 @@ impl WatchStream {
                 () = std::future::ready(()), if self.behind => self.behind = self.catch_up().await?,
                 () = self.subscription.behind.notified() => self.behind = true,
                 () = tokio::time::sleep_until(progress_at) => {
+                    let begun = Instant::now();
                     for (id, known) in &self.watchers {
                         if known.progress_notify && !self.busy.contains(id) {
                             self.options.store.hub.progress(self.subscription.id, Some(*id));
                         }
                     }
+                    self.options.store.metrics.watching.noticed(begun.elapsed());
                     self.busy.clear();
                     progress_at = self.next_progress();
                 }
@@ -196,7 +198,7 @@ impl WatchStream {
                     canceled: true,
                     ..self.response(revision)
                 };
-                self.send(response).await
+                self.answer(response).await
             }
             Some(RequestUnion::ProgressRequest(_)) => {
                 self.options.store.hub.progress(self.subscription.id, None);
@@ -237,9 +239,6 @@ impl WatchStream {
             return self.refuse(revision, denied.message().to_owned()).await;
         }
         let range = KeyRange::new(key, create.range_end);
-        if create.start_revision < 0 {
-            return self.refuse(revision, Refusal::Compacted.to_string()).await;
-        }
         if range.is_empty() {
             return self
                 .refuse(revision, "mvcc: watcher range is empty".to_owned())
@@ -278,7 +277,7 @@ impl WatchStream {
             created: true,
             ..self.response(revision)
         };
-        self.send(response).await
+        self.answer(response).await
     }
 
     /// Whether a range may be watched; asked once, as in etcd.
@@ -293,7 +292,7 @@ impl WatchStream {
 
     /// A watch that never was: created and canceled in one message.
     async fn refuse(&self, revision: i64, reason: String) -> Result<(), Gone> {
-        self.send(WatchResponse {
+        self.answer(WatchResponse {
             watch_id: -1,
             created: true,
             canceled: true,
@@ -343,6 +342,7 @@ impl WatchStream {
         if self.options.consensus.sabotage.is("split-revision") {
             parts = events.parts(1);
         }
+        let (begun, count) = (Instant::now(), events.len());
         let last = parts.pop().unwrap_or_default();
         for events in parts {
             let response = WatchResponse {
@@ -356,7 +356,9 @@ impl WatchStream {
             watch_id,
             ..self.response(revision)
         };
-        self.send_with(response, last).await
+        self.send_with(response, last).await?;
+        self.options.store.metrics.watching.sent(count, begun.elapsed());
+        Ok(())
     }
 
     /// Gives one watcher that is behind one page of events; says whether more may be behind.
@@ -446,6 +448,14 @@ impl WatchStream {
             }),
             ..WatchResponse::default()
         }
+    }
+
+    /// Answers a request.
+    async fn answer(&self, response: WatchResponse) -> Result<(), Gone> {
+        let begun = Instant::now();
+        self.send(response).await?;
+        self.options.store.metrics.watching.answered(begun.elapsed());
+        Ok(())
     }
 
     async fn send(&self, response: WatchResponse) -> Result<(), Gone> {

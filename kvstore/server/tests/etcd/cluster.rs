@@ -1,6 +1,7 @@
 //! Three members with real disks and mutual TLS between them.
 
 use super::harness::{Node, PATIENCE, channel, get_prefix, kv, put_soon};
+use super::http_client::get;
 use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls, member_id};
 use kvstore_storage::{MemoryDisk, RocksOptions};
 use proto::etcdserverpb::lease_client::LeaseClient;
@@ -217,6 +218,10 @@ fn a_member_that_missed_the_log_is_given_the_state() {
         assert_eq!(get_prefix(cluster.address(away), "k/").await.unwrap().count, 403);
         let hashes = cluster.hashes().await;
         assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+        let metrics = get(cluster.address(away), "/metrics").await.body;
+        let received = |line: &str| line.starts_with("etcd_network_snapshot_receive_success{From=");
+        let mut received = metrics.lines().filter(|line| received(line));
+        assert!(received.any(|line| !line.ends_with(" 0")), "{metrics}");
     });
 }
 

@@ -2,11 +2,13 @@
 
 use super::harness::{Node, PATIENCE, put_soon, runtime, single};
 use super::http_client::{get, send};
+use super::watching::Watching;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kvstore_server::{DataDir, MemberConfig, MetricsListener};
 use kvstore_storage::MemoryDisk;
+use proto::etcdserverpb::WatchCreateRequest;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -140,6 +142,29 @@ const NAMES: &[(&str, &str)] = &[
     ("etcd_server_apply_duration_seconds", "histogram"),
     ("etcd_disk_wal_fsync_duration_seconds", "histogram"),
     ("etcd_disk_wal_write_bytes_total", "gauge"),
+    ("etcd_disk_wal_write_duration_seconds", "histogram"),
+    ("etcd_server_request_duration_seconds", "histogram"),
+    ("etcd_server_learner_promote_successes", "counter"),
+    (
+        "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
+        "histogram",
+    ),
+    (
+        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+        "histogram",
+    ),
+    ("etcd_debugging_mvcc_db_compaction_last", "gauge"),
+    ("etcd_mvcc_db_open_read_transactions", "gauge"),
+    (
+        "etcd_debugging_server_watch_send_loop_watch_stream_duration_seconds",
+        "histogram",
+    ),
+    (
+        "etcd_debugging_server_watch_send_loop_progress_duration_seconds",
+        "histogram",
+    ),
+    ("promhttp_metric_handler_requests_total", "counter"),
+    ("promhttp_metric_handler_requests_in_flight", "gauge"),
     ("etcd_disk_backend_commit_duration_seconds", "histogram"),
     ("etcd_disk_backend_snapshot_duration_seconds", "histogram"),
     ("etcd_disk_backend_defrag_duration_seconds", "histogram"),
@@ -230,6 +255,103 @@ fn metrics_count_what_was_done_on_this_member_only() {
         let other = parse(&get(&idle.address, "/metrics").await.body).0;
         assert_eq!(other["etcd_mvcc_put_total"], 1.0);
     });
+}
+
+#[test]
+fn requests_writes_of_the_log_compactions_and_promotions_are_measured() {
+    let node = single();
+    let at = &node.address;
+    runtime().block_on(async {
+        put_soon(at, "ready", "").await;
+        let before = parse(&get(at, "/metrics").await.body).0;
+        let revision = put_soon(at, "a", "1").await;
+        let body = format!(r#"{{"revision":{revision},"physical":true}}"#);
+        let compact = async || send(at, "POST", "/v3/kv/compaction", &[], &body).await.status;
+        assert_eq!((compact().await, compact().await), (200, 400));
+        let unknown = send(at, "POST", "/v3/cluster/member/promote", &[], r#"{"ID":7}"#).await;
+        assert_eq!(unknown.status, 404);
+        let compactions = "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds_count";
+        let steps = "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds_count";
+        let deadline = Instant::now() + PATIENCE;
+        let after = loop {
+            let now = parse(&get(at, "/metrics").await.body).0;
+            if now[compactions] > before[compactions] {
+                break now;
+            }
+            assert!(Instant::now() < deadline, "the compaction doesn't end");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        assert_eq!((before[compactions], after[compactions]), (0.0, 1.0));
+        assert!(after[steps] >= 1.0);
+        let last = "etcd_debugging_mvcc_db_compaction_last";
+        assert_eq!(before[last], 0.0);
+        // Some time after this was written.
+        assert!(after[last] > 1.7e9);
+        let requests = |kind: &str| {
+            after[&format!("etcd_server_request_duration_seconds_count{{success=\"true\",type=\"{kind}\"}}")]
+        };
+        // A refusal is an answer.
+        assert_eq!((requests("Put"), requests("Compaction")), (2.0, 2.0));
+        let writes = "etcd_disk_wal_write_duration_seconds_count";
+        assert!(after[writes] > before[writes]);
+        let failed = "etcd_server_learner_promote_failures{Reason=\"etcdserver: member not found\"}";
+        assert_eq!(after[failed], 1.0);
+    });
+}
+
+#[test]
+fn streams_of_watches_are_measured() {
+    let node = single();
+    let at = &node.address;
+    runtime().block_on(async {
+        put_soon(at, "ready", "").await;
+        let mut watching = Watching::open(at).await;
+        let create = WatchCreateRequest {
+            key: "ready".into(),
+            start_revision: 1,
+            ..WatchCreateRequest::default()
+        };
+        assert!(watching.create(create).await.created);
+        assert_eq!(watching.next().await.events.len(), 1);
+        let deadline = Instant::now() + PATIENCE;
+        for name in [
+            "control_stream_duration_seconds_count",
+            "watch_stream_duration_seconds_count",
+            "watch_stream_duration_per_event_seconds_count",
+        ] {
+            let name = format!("etcd_debugging_server_watch_send_loop_{name}");
+            // A message is counted after it was handed on.
+            while parse(&get(at, "/metrics").await.body).0[&name] != 1.0 {
+                assert!(Instant::now() < deadline, "{name}");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    });
+}
+
+/// etcd `tests/e2e/metrics_test.go`, `TestNoMetricsMissing`.
+#[test]
+fn extensive_metrics_tell_how_long_calls_take() {
+    let count = r#"grpc_server_handling_seconds_count{grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"}"#;
+    for extensive_metrics in [false, true] {
+        let disk = DataDir::Simulated(MemoryDisk::new(), Duration::ZERO);
+        let node = Node::start(&MemberConfig {
+            extensive_metrics,
+            ..MemberConfig::single("one", disk, &free_address())
+        });
+        runtime().block_on(async {
+            put_soon(&node.address, "a", "").await;
+            let before = parse(&get(&node.address, "/metrics").await.body).0;
+            put_soon(&node.address, "a", "").await;
+            let after = parse(&get(&node.address, "/metrics").await.body).0;
+            let more = before.get(count).map(|before| after[count] - before);
+            assert_eq!(more, extensive_metrics.then_some(1.0));
+            // This one is still under way.
+            let scrapes = r#"promhttp_metric_handler_requests_total{code="200"}"#;
+            assert_eq!((before[scrapes], after[scrapes]), (0.0, 1.0));
+            assert_eq!(after["promhttp_metric_handler_requests_in_flight"], 1.0);
+        });
+    }
 }
 
 #[test]

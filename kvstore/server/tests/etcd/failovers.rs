@@ -1,0 +1,153 @@
+//! What clients of a follower are told when the leader dies.
+
+use super::harness::{PATIENCE, channel, get_prefix, kv, put, put_soon};
+use super::trio::Trio;
+use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig, member_id};
+use kvstore_storage::MemoryDisk;
+use proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use proto::etcdserverpb::{PutRequest, StatusRequest};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use support::Env;
+use test_ports::free_address;
+use tokio_util::sync::CancellationToken;
+
+/// Clients that write at once.
+const WRITERS: usize = 16;
+
+/// etcd `server/etcdserver/server.go`, `parseProposeCtxErr`: who is told of a failure is told of the leader's, and
+/// only once it is known; what was written is acknowledged by the member that sent it, whoever leads by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_under_way_to_a_leader_that_dies_are_settled_under_the_next() {
+    let mut trio = Trio::start(1000);
+    put_soon(trio.address(0), "k", "v").await;
+    let leader = trio.leader(0).await;
+    let via = (leader + 1) % 3;
+    put_soon(trio.address(via), "k", "v").await;
+    let (done, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (done, written) = (Arc::clone(&done), Arc::clone(&written));
+            let mut client = kv(trio.address(via));
+            tokio::spawn(async move {
+                let (mut acknowledged, mut failures) = (Vec::new(), Vec::new());
+                for number in 0.. {
+                    let key = format!("w/{writer}/{number}");
+                    let request = PutRequest {
+                        key: key.clone().into(),
+                        ..PutRequest::default()
+                    };
+                    match client.put(request).await {
+                        Ok(_) => acknowledged.push(key),
+                        Err(status) => failures.push(status.message().to_owned()),
+                    }
+                    written.fetch_add(1, Ordering::Relaxed);
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+                (acknowledged, failures)
+            })
+        })
+        .collect();
+    while written.load(Ordering::Relaxed) < 10 * WRITERS {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    trio.kill(leader);
+    put_soon(trio.address((leader + 2) % 3), "k", "again").await;
+    done.store(true, Ordering::Relaxed);
+    let (mut acknowledged, mut failures) = (Vec::new(), BTreeSet::new());
+    for writer in writers {
+        let (keys, texts) = writer.await.unwrap();
+        acknowledged.extend(keys);
+        failures.extend(texts);
+    }
+    let settled = "etcdserver: request timed out, possibly due to previous leader failure";
+    assert!(failures.iter().all(|text| text == settled), "{failures:?}");
+    let kept = get_prefix(trio.address(via), "w/").await.unwrap();
+    let kept: BTreeSet<Vec<u8>> = kept.kvs.into_iter().map(|kv| kv.key.into()).collect();
+    let lost = acknowledged.iter().find(|key| !kept.contains(key.as_bytes()));
+    assert_eq!(lost, None);
+}
+
+/// A write that nobody can decide on is not told to have failed before its time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_waits_its_whole_time_for_a_leader() {
+    let mut trio = Trio::start(1000);
+    put_soon(trio.address(0), "k", "v").await;
+    let leader = trio.leader(0).await;
+    let (gone, via) = ((leader + 1) % 3, (leader + 2) % 3);
+    put_soon(trio.address(via), "k", "v").await;
+    trio.kill(leader);
+    trio.kill(gone);
+    let refused = put(trio.address(via), "k", "late").await.unwrap_err();
+    assert_eq!(refused.message(), "etcdserver: request timed out");
+}
+
+/// etcd `server/etcdserver/read/read.go`: a read waits for no leader that was replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_does_not_wait_for_a_leader_that_hangs() {
+    let trio = Trio::start(1000);
+    put_soon(trio.address(0), "k", "v").await;
+    let leader = trio.leader(0).await;
+    let via = (leader + 1) % 3;
+    put_soon(trio.address(via), "k", "v").await;
+    let (begun, hang) = (Instant::now(), Duration::from_secs(6));
+    trio.pause(leader, hang);
+    loop {
+        assert_eq!(get_prefix(trio.address(via), "k").await.unwrap().count, 1);
+        if trio.leader(via).await != leader {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < hang, "{:?}", begun.elapsed());
+}
+
+/// A leader that nobody follows has nobody to give its place to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_left_alone_stops_at_once() {
+    let names = ["one", "two", "three"];
+    let peers = names.map(|name| ClusterPeer::new(name, format!("http://{}", free_address())));
+    let configs = peers.clone().map(|peer| MemberConfig {
+        peer_listen: Some(peer.peer_urls[0].trim_start_matches("http://").to_owned()),
+        initial_cluster: peers.to_vec(),
+        ..MemberConfig::single(
+            &peer.name,
+            DataDir::Simulated(MemoryDisk::new(), Duration::ZERO),
+            &free_address(),
+        )
+    });
+    let mut running = configs
+        .iter()
+        .map(|config| {
+            let stop = CancellationToken::new();
+            let member = Member::new(config.clone(), Env::production()).unwrap();
+            Some((tokio::spawn(member.run(stop.clone())), stop))
+        })
+        .collect::<Vec<_>>();
+    put_soon(&configs[0].client_listen[0], "k", "v").await;
+    let leader_via = async |at: usize| {
+        let mut client = MaintenanceClient::new(channel(&configs[at].client_listen[0]));
+        client.status(StatusRequest {}).await.unwrap().into_inner().leader
+    };
+    let id = |at: usize| member_id(&configs[at].cluster_token, &configs[at].initial_cluster[at]);
+    let known = leader_via(0).await;
+    let leader = (0..3).find(|at| id(*at) == known).unwrap();
+    for follower in (0..3).filter(|at| *at != leader) {
+        let (member, stop) = running[follower].take().unwrap();
+        stop.cancel();
+        member.await.unwrap().unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while leader_via(leader).await != 0 {
+        assert!(Instant::now() < deadline, "it believes to lead");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (member, stop) = running[leader].take().unwrap();
+    let begun = Instant::now();
+    stop.cancel();
+    member.await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
