@@ -29,7 +29,9 @@ tasks:
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+    // Not as it was when this was compiled: build output may serve several checkouts.
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").context("to be run as `cargo xtask`")?;
+    let root = Path::new(&here)
         .ancestors()
         .nth(2)
         .context("xtask lives in deploy/xtask")?;

@@ -1,7 +1,7 @@
 use super::{Bearer, Jwt};
 use crate::auth::token_options::{AuthError, JwtOptions};
 use jiff::{Timestamp, ToSpan as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::WallClock;
@@ -27,7 +27,7 @@ impl WallClock for Clock {
 }
 
 fn key(name: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/auth/jwt/keys");
+    let folder = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("src/auth/jwt/keys");
     (!name.is_empty()).then(|| folder.join(name))
 }
 

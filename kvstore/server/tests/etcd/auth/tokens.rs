@@ -5,14 +5,14 @@ use crate::harness::{Node, PATIENCE, put_soon};
 use kvstore_server::{Member, MemberConfig};
 use proto::authpb::permission::Type;
 use proto::etcdserverpb::RangeRequest;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use support::Env;
 use tonic::Request;
 
 /// `--auth-token` with a key of the unit tests.
 fn jwt(method: &str, private: &str, more: &str) -> String {
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/auth/jwt/keys");
+    let keys = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("src/auth/jwt/keys");
     let key = keys.join(private);
     format!("jwt,sign-method={method},priv-key={}{more}", key.display())
 }
