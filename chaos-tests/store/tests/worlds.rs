@@ -85,6 +85,13 @@ fn members_that_are_replaced_under_load_lose_nothing() {
     }
 }
 
+/// A member that took the place of another crashed before it had applied that, and refused its own folder: the peer
+/// URLs were the other's, as far as it knew.
+#[test]
+fn a_member_that_crashes_while_it_catches_up_comes_back() {
+    kept("--seed 11141 --members 3");
+}
+
 #[test]
 fn mistakes_in_the_arguments_have_an_exit_code_of_their_own() {
     let output = Command::new(env!("CARGO_BIN_EXE_chaos-store"))

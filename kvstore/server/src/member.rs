@@ -612,10 +612,10 @@ fn refuse_foreign(config: &MemberConfig, store: &Store, identity: &Identity) -> 
         config.peer_advertise.clone()
     };
     urls.sort_unstable();
-    match roster.find(&urls) {
-        Some((id, _)) if !urls.is_empty() && id != identity.member => Err(MemberError::Config(format!(
-            "the data folder is of member {:x}; the peer URLs {urls:?} are of member {id:x}",
-            identity.member
+    let me = identity.member;
+    match roster.other_at(&urls, me) {
+        Some(id) if !urls.is_empty() => Err(MemberError::Config(format!(
+            "the data folder is of member {me:x}; the peer URLs {urls:?} are of member {id:x}"
         ))),
         _ => Ok(()),
     }

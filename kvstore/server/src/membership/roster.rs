@@ -60,6 +60,13 @@ impl Roster {
             .map(|(id, member)| (*id, member))
     }
 
+    /// Who else has these peer URLs, which are sorted, than member `id`. A roster from before `id` was admitted can't
+    /// tell: they may still be those of the member that it replaces.
+    pub fn other_at(&self, peer_urls: &[String], id: u64) -> Option<u64> {
+        let (other, _) = self.find(peer_urls)?;
+        (other != id && self.members.contains_key(&id)).then_some(other)
+    }
+
     /// The members as etcd's clients see them.
     pub fn listed(&self) -> Vec<etcdserverpb::Member> {
         let listed = self.members.iter().map(|(id, member)| etcdserverpb::Member {
@@ -89,5 +96,39 @@ pub fn record_membership(
     let before = before.map(ids).unwrap_or_default();
     for id in before.difference(&ids(after)) {
         remove_member(state, *id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Roster, RosterMember};
+    use crate::raft::PeerNode;
+    use kvstore_core::MemberAttributes;
+
+    fn roster(members: &[(u64, &str)]) -> Roster {
+        let members = members.iter().map(|(id, url)| {
+            let member = RosterMember {
+                node: PeerNode {
+                    peer_urls: vec![(*url).to_owned()],
+                    ..PeerNode::default()
+                },
+                votes: true,
+                attributes: MemberAttributes::default(),
+            };
+            (*id, member)
+        });
+        Roster {
+            members: members.collect(),
+        }
+    }
+
+    #[test]
+    fn a_member_is_foreign_where_another_has_its_place_and_it_has_one_too() {
+        let (one, two) = (["http://one".to_owned()], ["http://two".to_owned()]);
+        let known = roster(&[(1, "http://one"), (2, "http://two")]);
+        assert_eq!(known.other_at(&one, 1), None);
+        assert_eq!(known.other_at(&two, 1), Some(2));
+        // It was admitted in the place of member 2, and crashed before it had applied that.
+        assert_eq!(known.other_at(&two, 3), None);
     }
 }
