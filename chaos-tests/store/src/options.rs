@@ -80,10 +80,6 @@ impl Options {
                 faults.insert(kind, weight);
             }
         }
-        if workload.replacements {
-            // A member less, and the disk of another lost, could be too much.
-            faults.remove(&FaultKind::Wipe);
-        }
         Self {
             seed,
             members,

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::failover::Failovers;
+use crate::fault_kind::FaultKind;
 use crate::faults::{Faults, Targets, USUAL_LATENCY};
 use crate::history::History;
 use crate::members::{self, Exits, MemberOptions, Replacements, Terminator};
@@ -166,9 +167,14 @@ pub fn run(options: Options) -> Report {
         replacements,
         on_crash: None,
     };
+    let mut kinds = options.trouble.faults.clone();
+    if options.workload.replacements {
+        // A member less, and the disk of another lost, could be too much.
+        kinds.remove(&FaultKind::Wipe);
+    }
     let mut faults = Faults::new(
         seeds.random.fork(),
-        (&options.trouble.faults, options.trouble.pace),
+        (&kinds, options.trouble.pace),
         targets,
         board.clone(),
     )
