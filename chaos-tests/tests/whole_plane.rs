@@ -113,6 +113,12 @@ fn pods_of_machines_that_are_given_up_but_live_do_not_run_twice() {
     ));
 }
 
+/// Found by this world: what a ReplicaSet was about to delete counted as available, and one pod too many went.
+#[test]
+fn a_roll_out_counts_no_pod_that_is_about_to_go() {
+    kept("--seed 14057 --topology single --nodes 2 --trouble-ms 22000");
+}
+
 #[test]
 fn mistakes_in_the_arguments_have_an_exit_code_of_their_own() {
     let output = Command::new(env!("CARGO_BIN_EXE_chaos-tests"))

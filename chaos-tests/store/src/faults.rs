@@ -244,7 +244,9 @@ impl Faults {
             self.restart(sim, member);
             return true;
         }
-        if self.targets.replacements.is_retired(member) && why.says(&MemberError::Removed) {
+        // One that was removed, or whose place was removed before it took it.
+        let left_out = why.says(&MemberError::Removed.to_string()) || why.says("add one first");
+        if self.targets.replacements.is_retired(member) && left_out {
             return true;
         }
         if !self.troubled.contains(member) {

@@ -1,7 +1,7 @@
 //! The members as simulated processes: real ones, made anew at every boot.
 
 use crate::history::now;
-use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig, MemberError};
+use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,9 +25,9 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Whether it stopped by itself because of `error`.
-    pub fn says(&self, error: &MemberError) -> bool {
-        matches!(self, Self::Own(why) if why.contains(&error.to_string()))
+    /// Whether it stopped by itself and `text` is in the reason.
+    pub fn says(&self, text: &str) -> bool {
+        matches!(self, Self::Own(why) if why.contains(text))
     }
 }
 

@@ -56,7 +56,7 @@ pub fn shrunk_sizes(
 ) -> Vec<(Arc<ReplicaSet>, i32)> {
     let total: i32 = old.iter().map(|set| wanted(set)).sum::<i32>() + wanted(new);
     let min_available = wishes.replicas - wishes.max_unavailable;
-    let new_unavailable = wanted(new) - available(new);
+    let new_unavailable = wanted(new) - staying(new);
     let removable = total - min_available - new_unavailable;
     if removable <= 0 || old.iter().all(|set| wanted(set) == 0) {
         return Vec::new();
@@ -68,7 +68,7 @@ pub fn shrunk_sizes(
         *size -= broken;
         unhealthy -= broken;
     }
-    let available_now: i32 = old.iter().map(|set| available(set)).sum::<i32>() + available(new);
+    let available_now: i32 = old.iter().map(|set| staying(set)).sum::<i32>() + staying(new);
     let mut spare = (available_now - min_available).max(0);
     for size in &mut sizes {
         let fewer = spare.min(*size);
@@ -80,4 +80,10 @@ pub fn shrunk_sizes(
         .filter(|(set, size)| wanted(set) != *size)
         .map(|(set, size)| (Arc::clone(set), size))
         .collect()
+}
+
+/// Pods that are available and stay so as far as this ReplicaSet goes: one that was told to shrink still counts those
+/// that it is about to delete. Upstream takes them for available, and can take one too many away.
+pub fn staying(set: &ReplicaSet) -> i32 {
+    available(set).min(wanted(set))
 }
