@@ -152,7 +152,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<Report> {
         tokio::time::sleep(STEP).await;
     }
     let up_after = now();
-    let balancer = Balancer::start(&plan.program, &keys, &apis, &places)?;
+    let balancer = Balancer::start(&plan.program, &keys, &apis, &places).await?;
     let records = Recorded::default();
     let mut users = working(
         &plan,
