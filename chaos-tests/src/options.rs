@@ -1,7 +1,7 @@
 //! Everything that decides a world; one seed gives all of it, and each part can be set by hand.
 
 use crate::topology::Topology;
-use chaos_store::{FaultKind, Told, Trouble, World, parse_numbers};
+use chaos_store::{FaultKind, Smaller, Told, Trouble, World, draw, one_of, parse_numbers};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -32,16 +32,10 @@ impl Options {
     /// happens may hide what another does (swarm testing).
     pub fn of_seed(seed: u64, topology: Topology, nodes: usize) -> Self {
         let random = Random::seeded(seed ^ 0x517c_c1b7_2722_0a95);
-        let one_of =
-            |choices: &[u64]| choices[usize::try_from(random.below(0..choices.len() as u64)).unwrap_or(0)];
+        let one_of = |choices: &[u64]| one_of(&random, choices);
         let few = |range: std::ops::Range<u64>| usize::try_from(random.below(range)).unwrap_or(0);
         let mut faults = BTreeMap::new();
-        for kind in FaultKind::of_clusters() {
-            let weight = one_of(&[0, 0, 1, 2, 4]);
-            if weight > 0 {
-                faults.insert(kind, weight);
-            }
-        }
+        faults.extend(draw(&random, FaultKind::of_clusters(), &[0, 0, 1, 2, 4]));
         let lasts = Duration::from_secs(random.below(20..40));
         let pace = Duration::from_millis(one_of(&[2_000, 4_000, 8_000]));
         let mut workload = Workload {
@@ -50,19 +44,9 @@ impl Options {
             counters: few(1..4),
             appliers: 0,
         };
-        for kind in FaultKind::later_of_clusters() {
-            let weight = one_of(&[0, 0, 0, 1, 2]);
-            if weight > 0 {
-                faults.insert(kind, weight);
-            }
-        }
+        faults.extend(draw(&random, FaultKind::later_of_clusters(), &[0, 0, 0, 1, 2]));
         workload.appliers = few(0..4);
-        for kind in FaultKind::latest_of_clusters() {
-            let weight = one_of(&[0, 0, 0, 1, 2]);
-            if weight > 0 {
-                faults.insert(kind, weight);
-            }
-        }
+        faults.extend(draw(&random, FaultKind::latest_of_clusters(), &[0, 0, 0, 1, 2]));
         Self {
             seed,
             topology,
@@ -123,27 +107,20 @@ impl World for Options {
     }
 
     fn smaller(&self) -> Vec<Self> {
-        let mut found = Vec::new();
-        let mut add = |change: &dyn Fn(&mut Self)| {
-            let mut smaller = self.clone();
-            change(&mut smaller);
-            if smaller != *self {
-                found.push(smaller);
-            }
-        };
+        let mut found = Smaller::of(self);
         if self.trouble.lasts > Duration::from_secs(5) {
-            add(&|smaller| smaller.trouble.lasts /= 2);
+            found.add(|smaller| smaller.trouble.lasts /= 2);
         }
         for kind in self.trouble.faults.keys() {
-            add(&|smaller| {
+            found.add(|smaller| {
                 smaller.trouble.faults.remove(kind);
             });
         }
-        add(&|smaller| smaller.workload.counters = 0);
-        add(&|smaller| smaller.workload.appliers = 0);
-        add(&|smaller| smaller.workload.stateful_sets = 0);
-        add(&|smaller| smaller.workload.deployments /= 2);
-        found
+        found.add(|smaller| smaller.workload.counters = 0);
+        found.add(|smaller| smaller.workload.appliers = 0);
+        found.add(|smaller| smaller.workload.stateful_sets = 0);
+        found.add(|smaller| smaller.workload.deployments /= 2);
+        found.worlds
     }
 
     fn name(&self) -> String {

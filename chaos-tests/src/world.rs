@@ -12,15 +12,14 @@ use chaos_store::history::History;
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
 use chaos_store::{
-    Class, Exits, FaultKind, Faults, Replacements, Seeds, Targets, Told, USUAL_LATENCY, Violation, verdict,
+    Class, Ending, Exits, FaultKind, Faults, Replacements, Seeds, Targets, Told, USUAL_LATENCY, Violation,
+    verdict,
 };
 use kvstore_storage::MemoryDisk;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use support::sim::TraceSummary;
 use tokio::task::JoinSet;
 use turmoil::Sim;
 
@@ -40,41 +39,27 @@ const DUMPED_LINES: usize = 40;
 #[derive(Debug)]
 pub struct Report {
     pub options: Options,
-    pub violation: Option<Violation>,
-    pub simulated: Duration,
-    pub healed_in: Duration,
-    /// The store's last revision.
-    pub revision: i64,
+    pub ending: Ending,
     pub watches: usize,
-    pub faults: Vec<String>,
-    pub dump: Vec<String>,
-    pub trace: TraceSummary,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(violation) = &self.violation {
-            for fault in &self.faults {
-                writeln!(f, "fault {fault}")?;
-            }
-            for line in &self.dump {
-                writeln!(f, "dump {line}")?;
-            }
-            writeln!(f, "VIOLATION {violation}")?;
-        }
+        let ending = &self.ending;
+        ending.write_violation(f)?;
         write!(
             f,
             "{} seed {} {} after {:?} simulated ({:?} to heal): revision {}, {} watches, {} faults, {} events, trace {:016x}",
-            verdict(self.violation.as_ref()),
+            verdict(ending.violation.as_ref()),
             self.options.seed,
             self.options.topology,
-            self.simulated,
-            self.healed_in,
-            self.revision,
+            ending.simulated,
+            ending.healed_in,
+            ending.revision,
             self.watches,
-            self.faults.len(),
-            self.trace.events,
-            self.trace.hash
+            ending.faults.len(),
+            ending.trace.events,
+            ending.trace.hash
         )
     }
 }
@@ -82,16 +67,9 @@ impl fmt::Display for Report {
 impl Report {
     pub(crate) fn told(&self) -> Told {
         Told {
-            violation: self.violation.clone(),
+            violation: self.ending.violation.clone(),
             text: self.to_string(),
-            details: json!({
-                "seed": self.options.seed,
-                "simulated_ms": u64::try_from(self.simulated.as_millis()).unwrap_or(u64::MAX),
-                "revision": self.revision,
-                "faults": self.faults,
-                "dump": self.dump,
-                "trace": format!("{:016x}", self.trace.hash),
-            }),
+            details: self.ending.details(self.options.seed),
         }
     }
 }
@@ -160,14 +138,16 @@ pub fn run(options: Options) -> Report {
         Vec::new()
     };
     Report {
-        violation,
-        simulated,
-        healed_in,
-        revision,
+        ending: Ending {
+            violation,
+            simulated,
+            healed_in,
+            revision,
+            faults: faults.log().to_vec(),
+            dump,
+            trace: seeds.trace.summary(),
+        },
         watches: told.len(),
-        faults: faults.log().to_vec(),
-        dump,
-        trace: seeds.trace.summary(),
         options,
     }
 }

@@ -1,8 +1,8 @@
 //! Everything that decides a world; one seed gives all of it, and each part can be set by hand.
 
 use crate::fault_kind::FaultKind;
-use crate::program::{Told, World};
-use crate::trouble::{Trouble, parse_numbers};
+use crate::program::{Smaller, Told, World};
+use crate::trouble::{Trouble, draw, one_of, parse_numbers};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -43,18 +43,13 @@ impl Options {
     pub fn of_seed(seed: u64, members: usize) -> Self {
         // Of its own: options must not change what the world draws later.
         let random = Random::seeded(seed ^ 0x9e37_79b9_7f4a_7c15);
-        let one_of =
-            |choices: &[u64]| choices[usize::try_from(random.below(0..choices.len() as u64)).unwrap_or(0)];
+        let one_of = |choices: &[u64]| one_of(&random, choices);
+        let concerned = |(kind, _): &(FaultKind, u64)| members > 1 || kind.concerns_one_member();
         let few = |range: std::ops::Range<u64>| usize::try_from(random.below(range)).unwrap_or(0);
         let lasts = Duration::from_secs(random.below(8..20));
         let pace = Duration::from_millis(one_of(&[300, 800, 2_000]));
         let mut faults = BTreeMap::new();
-        for kind in FaultKind::ALL {
-            let weight = one_of(&[0, 0, 1, 2, 4]);
-            if weight > 0 && (members > 1 || kind.concerns_one_member()) {
-                faults.insert(kind, weight);
-            }
-        }
+        faults.extend(draw(&random, FaultKind::ALL, &[0, 0, 1, 2, 4]).filter(concerned));
         let mut workload = Workload {
             etcd_users: few(1..4),
             kubernetes_users: few(1..4),
@@ -67,19 +62,9 @@ impl Options {
             probers: 0,
         };
         let snapshot_entries = one_of(&[50, 200, 5_000]);
-        for kind in FaultKind::LATER {
-            let weight = one_of(&[0, 0, 0, 1, 2]);
-            if weight > 0 && (members > 1 || kind.concerns_one_member()) {
-                faults.insert(kind, weight);
-            }
-        }
+        faults.extend(draw(&random, FaultKind::LATER, &[0, 0, 0, 1, 2]).filter(concerned));
         workload.replacements = random.below(0..3) == 0 && members > 1;
-        for kind in FaultKind::LATEST {
-            let weight = one_of(&[0, 0, 0, 1, 2]);
-            if weight > 0 && (members > 1 || kind.concerns_one_member()) {
-                faults.insert(kind, weight);
-            }
-        }
+        faults.extend(draw(&random, FaultKind::LATEST, &[0, 0, 0, 1, 2]).filter(concerned));
         Self {
             seed,
             members,
@@ -153,32 +138,25 @@ impl World for Options {
     }
 
     fn smaller(&self) -> Vec<Self> {
-        let mut found = Vec::new();
-        let mut add = |change: &dyn Fn(&mut Self)| {
-            let mut smaller = self.clone();
-            change(&mut smaller);
-            if smaller != *self {
-                found.push(smaller);
-            }
-        };
+        let mut found = Smaller::of(self);
         if self.trouble.lasts > Duration::from_secs(3) {
-            add(&|smaller| smaller.trouble.lasts /= 2);
-            add(&|smaller| smaller.trouble.lasts = smaller.trouble.lasts * 3 / 4);
+            found.add(|smaller| smaller.trouble.lasts /= 2);
+            found.add(|smaller| smaller.trouble.lasts = smaller.trouble.lasts * 3 / 4);
         }
         for kind in self.trouble.faults.keys() {
-            add(&|smaller| {
+            found.add(|smaller| {
                 smaller.trouble.faults.remove(kind);
             });
         }
-        add(&|smaller| smaller.workload.lease_holders = 0);
-        add(&|smaller| smaller.workload.watchers = 0);
-        add(&|smaller| smaller.workload.transfers = false);
-        add(&|smaller| smaller.workload.compactions = false);
-        add(&|smaller| smaller.workload.replacements = false);
-        add(&|smaller| smaller.workload.kubernetes_users = 0);
-        add(&|smaller| smaller.workload.etcd_users /= 2);
-        add(&|smaller| smaller.snapshot_entries = 5_000);
-        found
+        found.add(|smaller| smaller.workload.lease_holders = 0);
+        found.add(|smaller| smaller.workload.watchers = 0);
+        found.add(|smaller| smaller.workload.transfers = false);
+        found.add(|smaller| smaller.workload.compactions = false);
+        found.add(|smaller| smaller.workload.replacements = false);
+        found.add(|smaller| smaller.workload.kubernetes_users = 0);
+        found.add(|smaller| smaller.workload.etcd_users /= 2);
+        found.add(|smaller| smaller.snapshot_entries = 5_000);
+        found.worlds
     }
 
     fn name(&self) -> String {

@@ -1,6 +1,9 @@
 //! How a world ended, for people and for machines.
 
+use serde_json::{Value, json};
 use std::fmt;
+use std::time::Duration;
+use support::sim::TraceSummary;
 
 /// What kind of promise was broken; the runner's exit code says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +71,52 @@ impl Violation {
             promise: promise.to_owned(),
             what: what.into(),
         }
+    }
+}
+
+/// What worlds of every sort end with.
+#[derive(Debug)]
+pub struct Ending {
+    pub violation: Option<Violation>,
+    pub simulated: Duration,
+    pub healed_in: Duration,
+    /// The store's last revision.
+    pub revision: i64,
+    /// What the world did to its hosts.
+    pub faults: Vec<String>,
+    /// What was last seen of them; only after a violation.
+    pub dump: Vec<String>,
+    pub trace: TraceSummary,
+}
+
+impl Ending {
+    /// What led to a violation, for people, if there is one.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_violation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(violation) = &self.violation else {
+            return Ok(());
+        };
+        for fault in &self.faults {
+            writeln!(f, "fault {fault}")?;
+        }
+        for line in &self.dump {
+            writeln!(f, "dump {line}")?;
+        }
+        writeln!(f, "VIOLATION {violation}")
+    }
+
+    /// What of it belongs into the file of a failure.
+    pub fn details(&self, seed: u64) -> Value {
+        json!({
+            "seed": seed,
+            "simulated_ms": u64::try_from(self.simulated.as_millis()).unwrap_or(u64::MAX),
+            "revision": self.revision,
+            "faults": self.faults,
+            "dump": self.dump,
+            "trace": format!("{:016x}", self.trace.hash),
+        })
     }
 }
 

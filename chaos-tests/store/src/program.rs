@@ -109,6 +109,30 @@ pub trait World: Clone + Display {
     fn run(self) -> Told;
 }
 
+/// Worlds that differ from one by a single change.
+pub struct Smaller<'a, W> {
+    world: &'a W,
+    pub worlds: Vec<W>,
+}
+
+impl<'a, W: Clone + PartialEq> Smaller<'a, W> {
+    pub fn of(world: &'a W) -> Self {
+        Self {
+            world,
+            worlds: Vec::new(),
+        }
+    }
+
+    /// Adds the world with `change`, unless it is the same.
+    pub fn add(&mut self, change: impl FnOnce(&mut W)) {
+        let mut changed = self.world.clone();
+        change(&mut changed);
+        if changed != *self.world {
+            self.worlds.push(changed);
+        }
+    }
+}
+
 /// What a world came to.
 pub struct Told {
     pub violation: Option<Violation>,

@@ -4,6 +4,7 @@ use crate::fault_kind::FaultKind;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
+use support::Random;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
@@ -62,6 +63,21 @@ impl fmt::Display for Trouble {
             self.sabotage.unwrap_or("none")
         )
     }
+}
+
+/// Any of `choices`.
+pub fn one_of(random: &Random, choices: &[u64]) -> u64 {
+    choices[usize::try_from(random.below(0..choices.len() as u64)).unwrap_or(0)]
+}
+
+/// Draws one of `weights` for each of `kinds`, and gives those that weigh anything.
+pub fn draw(
+    random: &Random,
+    kinds: impl IntoIterator<Item = FaultKind>,
+    weights: &[u64],
+) -> impl Iterator<Item = (FaultKind, u64)> {
+    let drawn = kinds.into_iter().map(|kind| (kind, one_of(random, weights)));
+    drawn.filter(|(_, weight)| *weight > 0)
 }
 
 /// Reads `crash=2,pause=1`, or `none`.

@@ -9,7 +9,7 @@ use crate::members::{self, Exits, MemberOptions, Replacements, Terminator};
 use crate::observer::{self, Report as ObserverReport};
 use crate::options::Options;
 use crate::oracles;
-use crate::outcome::{Violation, verdict};
+use crate::outcome::{Ending, Violation, verdict};
 use crate::program::Told;
 use crate::seeds::Seeds;
 use crate::stage::Board;
@@ -17,11 +17,10 @@ use crate::workload::{
     Duties, etcd_user, kubernetes_user, lease_holder, operator, prober, replacer, watcher,
 };
 use kvstore_storage::MemoryDisk;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-use support::sim::{Skew, TraceSummary};
+use support::sim::Skew;
 use tokio::task::JoinSet;
 use turmoil::Sim;
 
@@ -39,66 +38,44 @@ const DUMPED_LINES: usize = 40;
 #[derive(Debug)]
 pub struct Report {
     pub options: Options,
-    pub violation: Option<Violation>,
-    pub simulated: Duration,
-    pub healed_in: Duration,
+    pub ending: Ending,
     pub operations: usize,
     pub failovers: Failovers,
     pub sessions: usize,
-    /// The store's last revision.
-    pub revision: i64,
-    /// What the world did to its members.
-    pub faults: Vec<String>,
-    /// What was last seen of each member; only after a violation.
-    pub dump: Vec<String>,
-    pub trace: TraceSummary,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(violation) = &self.violation {
-            for fault in &self.faults {
-                writeln!(f, "fault {fault}")?;
-            }
-            for line in &self.dump {
-                writeln!(f, "dump {line}")?;
-            }
-            writeln!(f, "VIOLATION {violation}")?;
-        }
+        let ending = &self.ending;
+        ending.write_violation(f)?;
         for line in self.failovers.lines() {
             writeln!(f, "{line}")?;
         }
         write!(
             f,
             "{} seed {} after {:?} simulated ({:?} to heal): {} operations, {} watches, revision {}, {} faults, {} events, trace {:016x}",
-            verdict(self.violation.as_ref()),
+            verdict(ending.violation.as_ref()),
             self.options.seed,
-            self.simulated,
-            self.healed_in,
+            ending.simulated,
+            ending.healed_in,
             self.operations,
             self.sessions,
-            self.revision,
-            self.faults.len(),
-            self.trace.events,
-            self.trace.hash
+            ending.revision,
+            ending.faults.len(),
+            ending.trace.events,
+            ending.trace.hash
         )
     }
 }
 
 impl Report {
     pub(crate) fn told(&self) -> Told {
+        let mut details = self.ending.details(self.options.seed);
+        details["operations"] = self.operations.into();
         Told {
-            violation: self.violation.clone(),
+            violation: self.ending.violation.clone(),
             text: self.to_string(),
-            details: json!({
-                "seed": self.options.seed,
-                "simulated_ms": u64::try_from(self.simulated.as_millis()).unwrap_or(u64::MAX),
-                "operations": self.operations,
-                "revision": self.revision,
-                "faults": self.faults,
-                "dump": self.dump,
-                "trace": format!("{:016x}", self.trace.hash),
-            }),
+            details,
         }
     }
 }
@@ -204,16 +181,18 @@ pub fn run(options: Options) -> Report {
         dump.extend(recent.into_iter().rev().take(DUMPED_LINES).rev());
     }
     Report {
-        violation,
-        simulated,
-        healed_in,
+        ending: Ending {
+            violation,
+            simulated,
+            healed_in,
+            revision,
+            faults: faults.log().to_vec(),
+            dump,
+            trace: seeds.trace.summary(),
+        },
         operations: operations.len(),
         failovers,
         sessions: sessions.len(),
-        revision,
-        faults: faults.log().to_vec(),
-        dump,
-        trace: seeds.trace.summary(),
         options,
     }
 }

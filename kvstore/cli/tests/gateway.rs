@@ -3,34 +3,19 @@
 mod world;
 
 use test_ports::free_port;
-use world::{Member, etcdctl, kvstore, succeed, wait};
+use world::{Member, etcdctl, kvstore, member, succeed, wait};
 
 #[test]
 fn a_gateway_passes_clients_on_to_a_member_that_lives() {
     let folder = tempfile::tempdir().expect("a folder");
     let (client, peer, nobody, entrance) = (free_port(), free_port(), free_port(), free_port());
     let url = |port: u16| format!("http://127.0.0.1:{port}");
-    let mut command = kvstore();
-    command
-        .args(["--name=m1", "--data-dir"])
-        .arg(folder.path().join("m1"));
-    command.args([
-        "--listen-client-urls",
-        &url(client),
-        "--advertise-client-urls",
-        &url(client),
-    ]);
-    command.args([
-        "--listen-peer-urls",
-        &url(peer),
-        "--initial-advertise-peer-urls",
-        &url(peer),
-    ]);
-    command.args(["--initial-cluster", &format!("m1={}", url(peer))]);
-    let member = Member::start(command);
+    let (client, peer) = (url(client), url(peer));
+    let cluster = format!("m1={peer}");
+    let member = Member::start(member(folder.path(), "m1", &client, &peer, &cluster));
     assert!(wait(|| member.says("ready to serve client requests")));
     let mut command = kvstore();
-    let endpoints = format!("--endpoints={},{}", url(nobody), url(client));
+    let endpoints = format!("--endpoints={},{}", url(nobody), client);
     command.args([
         "gateway",
         &endpoints,

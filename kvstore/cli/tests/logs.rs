@@ -5,7 +5,7 @@ mod world;
 use std::io::Write as _;
 use std::net::TcpStream;
 use test_ports::free_port;
-use world::{Member, etcdctl, kvstore, succeed, wait};
+use world::{Member, etcdctl, member, succeed, wait};
 
 /// etcd `tests/e2e/{zap_logging,etcd_config,promote_experimental_flag}_test.go`.
 #[test]
@@ -14,23 +14,8 @@ fn what_etcds_tests_wait_for_is_said() {
     let (plain, secure, peer) = (free_port(), free_port(), free_port());
     let clients = format!("http://127.0.0.1:{plain},https://127.0.0.1:{secure}");
     let peers = format!("https://127.0.0.1:{peer}");
-    let mut command = kvstore();
-    command
-        .args(["--name=m1", "--data-dir"])
-        .arg(folder.path().join("m1"));
-    command.args([
-        "--listen-client-urls",
-        &clients,
-        "--advertise-client-urls",
-        &clients,
-    ]);
-    command.args([
-        "--listen-peer-urls",
-        &peers,
-        "--initial-advertise-peer-urls",
-        &peers,
-    ]);
-    command.args(["--initial-cluster", &format!("m1={peers}")]);
+    let cluster = format!("m1={peers}");
+    let mut command = member(folder.path(), "m1", &clients, &peers, &cluster);
     command.args(["--auto-tls", "--peer-auto-tls"]);
     command.args([
         "--snapshot-catchup-entries=1000",

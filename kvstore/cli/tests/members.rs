@@ -4,7 +4,7 @@ mod world;
 
 use std::path::Path;
 use test_ports::free_port;
-use world::{Member, etcdctl, kvstore, succeed, wait};
+use world::{Member, etcdctl, member, succeed, wait};
 
 /// The peer URL of a member on a socket in `folder`.
 fn socket(folder: &Path, name: &str) -> String {
@@ -14,24 +14,7 @@ fn socket(folder: &Path, name: &str) -> String {
 fn start(folder: &Path, name: &str, port: u16, cluster: &str) -> Member {
     let client = format!("http://localhost:{port}");
     let peer = socket(folder, name);
-    let mut command = kvstore();
-    command
-        .args(["--name", name, "--data-dir"])
-        .arg(folder.join(name));
-    command.args([
-        "--listen-client-urls",
-        &client,
-        "--advertise-client-urls",
-        &client,
-    ]);
-    command.args([
-        "--listen-peer-urls",
-        &peer,
-        "--initial-advertise-peer-urls",
-        &peer,
-    ]);
-    command.args(["--initial-cluster", cluster]);
-    Member::start(command)
+    Member::start(member(folder, name, &client, &peer, cluster))
 }
 
 /// etcd `tests/common/member_test.go`, `tests/e2e/ctl_v3_test.go` (`TestClusterVersion`, with peers on sockets).

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use support::tls::{CertificateAuthority, CertificateRequest, Usage};
 use test_ports::free_port;
-use world::{Member, etcdctl, kvstore, succeed, wait};
+use world::{Member, etcdctl, kvstore, member, succeed, wait};
 
 fn url(scheme: &str, port: u16) -> String {
     format!("{scheme}://127.0.0.1:{port}")
@@ -180,27 +180,9 @@ fn three_members_talk_with_certificates_that_they_made() {
         .enumerate()
         .map(|(number, (client, peer))| {
             let (client, peer) = (url("https", *client), url("https", *peer));
-            let mut command = kvstore();
-            command.args(["--name", &format!("m{number}"), "--data-dir"]);
-            command.arg(folder.path().join(format!("m{number}")));
-            command.args([
-                "--listen-client-urls",
-                &client,
-                "--advertise-client-urls",
-                &client,
-            ]);
-            command.args([
-                "--listen-peer-urls",
-                &peer,
-                "--initial-advertise-peer-urls",
-                &peer,
-            ]);
-            command.args([
-                "--initial-cluster",
-                &cluster.join(","),
-                "--auto-tls",
-                "--peer-auto-tls",
-            ]);
+            let name = format!("m{number}");
+            let mut command = member(folder.path(), &name, &client, &peer, &cluster.join(","));
+            command.args(["--auto-tls", "--peer-auto-tls"]);
             Member::start(command)
         })
         .collect();

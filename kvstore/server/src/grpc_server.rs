@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::tls::{PeerIdentity, handshake_failure};
 use support::{Incoming, Listener, Security};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -126,14 +125,13 @@ impl Router {
             let Ok(response) = route.oneshot(request.map(Body::new)).await;
             return in_the_words_of_grpc_go(response).map(Counted::plain);
         };
-        let watched = (!self.slow.is_zero() && started.is_unary()).then(|| (Instant::now(), path.to_owned()));
         let request = request.map(|body| Body::new(started.request(body)));
         let Ok(response) = route.oneshot(request).await;
-        if let Some((begun, path)) = watched {
-            let spent = begun.elapsed();
+        if !self.slow.is_zero() && started.is_unary() {
+            let spent = started.elapsed();
             if spent > self.slow {
                 // etcd `server/etcdserver/api/v3rpc/interceptor.go`, `logExpensiveRequestStats`.
-                tracing::warn!("response type" = path, "time spent" = ?spent, "request stats");
+                tracing::warn!("response type" = started.path(), "time spent" = ?spent, "request stats");
             }
         }
         let (head, body) = in_the_words_of_grpc_go(response).into_parts();

@@ -1,6 +1,7 @@
 //! Processes and their output.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -16,6 +17,19 @@ pub fn kvstore() -> Command {
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// A member with its data in `folder`, at these URLs.
+pub fn member(folder: &Path, name: &str, client: &str, peer: &str, cluster: &str) -> Command {
+    let mut command = kvstore();
+    command.args(["--name", name, "--data-dir"]);
+    command.arg(folder.join(name));
+    command.args(["--listen-client-urls", client]);
+    command.args(["--advertise-client-urls", client]);
+    command.args(["--listen-peer-urls", peer]);
+    command.args(["--initial-advertise-peer-urls", peer]);
+    command.args(["--initial-cluster", cluster]);
     command
 }
 

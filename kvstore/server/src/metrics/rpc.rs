@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -39,6 +40,7 @@ const CODES: [&str; 17] = [
 const VERSIONS: usize = 16;
 
 struct Method {
+    path: String,
     started: IntCounter,
     received: IntCounter,
     sent: IntCounter,
@@ -103,7 +105,9 @@ impl RpcMetrics {
         );
         let methods = methods().map(|(service, method, kind)| {
             let labels = [kind, &service, &method];
+            let path = format!("/{service}/{method}");
             let counters = Method {
+                path: path.clone(),
                 started: started.with_label_values(&labels),
                 received: received.with_label_values(&labels),
                 sent: sent.with_label_values(&labels),
@@ -113,7 +117,7 @@ impl RpcMetrics {
                 kind,
                 handling: OnceLock::new(),
             };
-            (format!("/{service}/{method}"), Arc::new(counters))
+            (path, Arc::new(counters))
         });
         Self {
             methods: methods.collect(),
@@ -195,6 +199,15 @@ impl Started {
         !self.method.streams()
     }
 
+    pub fn path(&self) -> &str {
+        &self.method.path
+    }
+
+    /// Since its start.
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// Counts the messages of the request.
     pub fn request<B>(&self, body: B) -> Counted<B> {
         Counted {
@@ -219,7 +232,7 @@ impl Started {
         self.handled = true;
         self.method.handled(code as i32);
         if let Some(handling) = self.method.handling.get() {
-            handling.observe(self.begun.elapsed().as_secs_f64());
+            handling.observe(self.elapsed().as_secs_f64());
         }
     }
 

@@ -253,16 +253,14 @@ impl StateMetrics {
     /// One command has been applied; not yet written to the engine.
     pub fn applied(&self, command: &Command, reply: &Reply, events: &[Event], took: Duration) {
         self.apply[operation(command)][usize::from(reply.is_ok())].observe(took.as_secs_f64());
-        let deletes = events
-            .iter()
-            .filter(|event| event.r#type() == EventType::Delete)
-            .count();
-        self.puts.inc_by((events.len() - deletes) as u64);
-        let puts = events.iter().filter(|event| event.r#type() == EventType::Put);
-        let bytes = puts.filter_map(|event| event.kv.as_ref());
-        let bytes: usize = bytes.map(|kv| kv.key.len() + kv.value.len()).sum();
+        let (mut puts, mut bytes) = (0, 0);
+        for event in events.iter().filter(|event| event.r#type() == EventType::Put) {
+            puts += 1;
+            bytes += event.kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len());
+        }
+        self.puts.inc_by(puts as u64);
         self.put_bytes.add(i64::try_from(bytes).unwrap_or(i64::MAX));
-        self.deletes.inc_by(deletes as u64);
+        self.deletes.inc_by((events.len() - puts) as u64);
         if command.txn.is_some() {
             self.txns.inc();
         }
