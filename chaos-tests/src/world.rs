@@ -12,8 +12,8 @@ use chaos_store::history::History;
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
 use chaos_store::{
-    Class, Ending, Exits, FaultKind, Faults, Replacements, Seeds, Targets, Told, USUAL_LATENCY, Violation,
-    verdict,
+    Class, EPHEMERAL_PORTS, Ending, Exits, FaultKind, Faults, Replacements, Seeds, Targets, Told,
+    USUAL_LATENCY, Violation, verdict,
 };
 use kvstore_storage::MemoryDisk;
 use std::collections::BTreeMap;
@@ -84,6 +84,7 @@ pub fn run(options: Options) -> Report {
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(USUAL_LATENCY)
         .tcp_capacity(65_536)
+        .ephemeral_ports(EPHEMERAL_PORTS)
         .build();
     let machines = options.topology.machines(options.nodes);
     let directory = Arc::new(Directory::new(&machines));

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use kvstore_server::MemberError;
 use kvstore_storage::MemoryDisk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use support::Random;
 use support::sim::Skew;
@@ -17,6 +18,9 @@ use turmoil::Sim;
 
 /// Messages usually take from 1 ms to this.
 pub const USUAL_LATENCY: Duration = Duration::from_millis(4);
+/// Ports that a host connects from, one after the other. Turmoil panics when they have come round and a peer that was
+/// cut off still holds the same one open: so many last for a world.
+pub const EPHEMERAL_PORTS: RangeInclusive<u16> = 16_384..=65_535;
 
 /// Who was asked to stop and has not by then loses its power.
 const TIME_TO_STOP: Duration = Duration::from_secs(10);

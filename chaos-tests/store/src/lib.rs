@@ -32,7 +32,7 @@ mod world;
 
 pub use failover::{Failovers, LeaderHit, is_acknowledged_write, median_and_most};
 pub use fault_kind::FaultKind;
-pub use faults::{Faults, Targets, USUAL_LATENCY};
+pub use faults::{EPHEMERAL_PORTS, Faults, Targets, USUAL_LATENCY};
 pub use links::{Break, Links};
 pub use logs::log_to_stderr;
 pub use members::{Exit, Exits, NAMES as MEMBER_NAMES, Replacements, Terminator};

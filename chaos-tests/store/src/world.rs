@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::failover::Failovers;
 use crate::fault_kind::FaultKind;
-use crate::faults::{Faults, Targets, USUAL_LATENCY};
+use crate::faults::{EPHEMERAL_PORTS, Faults, Targets, USUAL_LATENCY};
 use crate::history::History;
 use crate::members::{self, Exits, MemberOptions, Replacements, Terminator};
 use crate::observer::{self, Report as ObserverReport};
@@ -90,6 +90,7 @@ pub fn run(options: Options) -> Report {
         .min_message_latency(Duration::from_millis(1))
         .max_message_latency(USUAL_LATENCY)
         .tcp_capacity(65_536)
+        .ephemeral_ports(EPHEMERAL_PORTS)
         .build();
     let members = &members::NAMES[..options.members];
     let (history, board) = (History::default(), Board::default());

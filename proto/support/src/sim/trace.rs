@@ -38,9 +38,10 @@ struct Line {
 }
 
 impl Trace {
-    /// Adds an event: simulated time, host, kind, and the bytes it carried.
+    /// Adds an event: simulated time, host, kind, and the bytes it carried. Logged, too, as `network` at level `trace`.
     pub fn record(&self, host: &Arc<str>, kind: &'static str, bytes: &[u8]) {
         let at = turmoil::sim_elapsed().unwrap_or(Duration::ZERO);
+        tracing::trace!(target: "network", connection = %host, kind, length = bytes.len());
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (at, &**host, kind, bytes).hash(&mut state.hasher);
         state.events += 1;
