@@ -11,6 +11,7 @@
 //! Simulated clusters speak plain TCP and know each other by static tokens: what TLS sends depends on the
 //! operating system's randomness.
 
+mod failover;
 mod hosts;
 mod identities;
 pub mod invariants;

@@ -22,6 +22,9 @@ struct Arguments {
     /// Nodes beside the control plane.
     #[arg(long, default_value_t = 2)]
     nodes: usize,
+    /// Faults happen only to machines whose names begin so: `plane,store`, or `node`.
+    #[arg(long, value_delimiter = ',')]
+    victims: Vec<String>,
 }
 
 impl Program for Arguments {
@@ -41,6 +44,13 @@ impl Program for Arguments {
             Topology::parse(&self.topology)?
         };
         let mut options = Options::of_seed(seed, topology, self.nodes);
+        options.victims.clone_from(&self.victims);
+        if options.victims(&topology.machines(self.nodes)).next().is_none() {
+            return Err(format!(
+                "no machine of {topology} is called {}",
+                self.victims.join(" or ")
+            ));
+        }
         self.common.change(&mut options.trouble)?;
         if let Some(text) = &self.common.workload {
             options.workload.change(text)?;

@@ -1,6 +1,6 @@
 //! Everything that decides a world; one seed gives all of it, and each part can be set by hand.
 
-use crate::topology::Topology;
+use crate::topology::{Machine, Topology};
 use chaos_store::{FaultKind, Smaller, Told, Trouble, World, draw, one_of, parse_numbers};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +15,8 @@ pub struct Workload {
     pub counters: usize,
     /// Of one object, by server-side apply.
     pub appliers: usize,
+    /// Deployments that are left alone.
+    pub steady: usize,
 }
 
 /// A world, before it is built.
@@ -23,6 +25,8 @@ pub struct Options {
     pub seed: u64,
     pub topology: Topology,
     pub nodes: usize,
+    /// How the names begin of the machines that faults happen to; empty: all do.
+    pub victims: Vec<String>,
     pub trouble: Trouble,
     pub workload: Workload,
 }
@@ -43,6 +47,7 @@ impl Options {
             stateful_sets: few(0..3),
             counters: few(1..4),
             appliers: 0,
+            steady: 0,
         };
         faults.extend(draw(&random, FaultKind::later_of_clusters(), &[0, 0, 0, 1, 2]));
         workload.appliers = few(0..4);
@@ -51,6 +56,7 @@ impl Options {
             seed,
             topology,
             nodes,
+            victims: Vec::new(),
             trouble: Trouble {
                 lasts,
                 pace,
@@ -62,13 +68,24 @@ impl Options {
     }
 }
 
+impl Options {
+    /// The machines that faults happen to.
+    pub fn victims<'a>(&self, machines: &'a [Machine]) -> impl Iterator<Item = &'a Machine> {
+        let is_meant = |machine: &&Machine| {
+            let mut beginnings = self.victims.iter();
+            self.victims.is_empty() || beginnings.any(|begins| machine.name.starts_with(begins))
+        };
+        machines.iter().filter(is_meant)
+    }
+}
+
 impl fmt::Display for Workload {
     /// As `--workload` takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "deployments={},stateful-sets={},counters={},appliers={}",
-            self.deployments, self.stateful_sets, self.counters, self.appliers
+            "deployments={},stateful-sets={},counters={},appliers={},steady={}",
+            self.deployments, self.stateful_sets, self.counters, self.appliers, self.steady
         )
     }
 }
@@ -85,6 +102,7 @@ impl Workload {
                 "stateful-sets" => self.stateful_sets = count,
                 "counters" => self.counters = count,
                 "appliers" => self.appliers = count,
+                "steady" => self.steady = count,
                 _ => return Err(format!("`{name}` is no part of a workload")),
             }
         }
@@ -99,6 +117,9 @@ impl World for Options {
             "--seed {} --topology {} --nodes {}",
             self.seed, self.topology, self.nodes
         );
+        if !self.victims.is_empty() {
+            text += &format!(" --victims {}", self.victims.join(","));
+        }
         text += &self.trouble.arguments_beside(&usual.trouble);
         if self.workload != usual.workload {
             text += &format!(" --workload {}", self.workload);
@@ -119,6 +140,7 @@ impl World for Options {
         found.add(|smaller| smaller.workload.counters = 0);
         found.add(|smaller| smaller.workload.appliers = 0);
         found.add(|smaller| smaller.workload.stateful_sets = 0);
+        found.add(|smaller| smaller.workload.steady = 0);
         found.add(|smaller| smaller.workload.deployments /= 2);
         found.worlds
     }

@@ -10,7 +10,7 @@ pub(crate) use applier::APPLIED;
 pub use applier::apply;
 pub(crate) use counter::COUNTER;
 pub use counter::count;
-pub use deployments::deploy;
+pub use deployments::{deploy, leave_alone};
 pub use stateful::keep_ordinals;
 pub use watcher::{Session, Sessions, watch_everything};
 

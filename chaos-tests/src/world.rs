@@ -1,5 +1,6 @@
 //! Builds a world from its options, steps it through trouble and healing, and has its history judged.
 
+use crate::failover;
 use crate::hosts::{self, Hardware, NodeHardware};
 use crate::identities::Directory;
 use crate::invariants::{self, Excuses};
@@ -12,7 +13,7 @@ use chaos_store::history::History;
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
 use chaos_store::{
-    Class, EPHEMERAL_PORTS, Ending, Exits, FaultKind, Faults, Replacements, Seeds, Targets, Told,
+    Class, EPHEMERAL_PORTS, Ending, Exits, Failovers, FaultKind, Faults, Replacements, Seeds, Targets, Told,
     USUAL_LATENCY, Violation, verdict,
 };
 use kvstore_storage::MemoryDisk;
@@ -40,6 +41,7 @@ const DUMPED_LINES: usize = 40;
 pub struct Report {
     pub options: Options,
     pub ending: Ending,
+    pub failovers: Failovers,
     pub watches: usize,
 }
 
@@ -47,6 +49,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ending = &self.ending;
         ending.write_violation(f)?;
+        for line in self.failovers.lines() {
+            writeln!(f, "{line}")?;
+        }
         write!(
             f,
             "{} seed {} {} after {:?} simulated ({:?} to heal): revision {}, {} watches, {} faults, {} events, trace {:016x}",
@@ -118,14 +123,16 @@ pub fn run(options: Options) -> Report {
     let mut violation = observed.or(ended.err());
     let (_, recorded) = history.take();
     let told = sessions.take();
-    let mut revision = 0;
+    let (mut revision, mut failovers) = (0, Failovers::default());
     let judged = Chronicle::of(&recorded).and_then(|chronicle| {
         revision = chronicle.last();
+        let changes = invariants::changes(&chronicle);
+        failovers = failover::measure(&changes, &faults.incidents(), &machines);
         let excuses = Excuses {
             nodes_hit_at: faults.first_hit(&with_role(&machines, Role::Agent)),
             clocks_were_wrong: options.trouble.faults.contains_key(&FaultKind::ClockJump),
         };
-        invariants::check(&chronicle, &told, excuses)
+        invariants::check(&changes, &told, excuses)
     });
     // A promise that was broken tells more than what never came to be because of it.
     let weaker = |found: &Violation| found.class == Class::Liveness;
@@ -148,6 +155,7 @@ pub fn run(options: Options) -> Report {
             dump,
             trace: seeds.trace.summary(),
         },
+        failovers,
         watches: told.len(),
         options,
     }
@@ -222,6 +230,10 @@ fn users_of(
         let user = user(format!("applier-{number}"), admin.clone());
         working.add(async { users::apply(user.enter()).await });
     }
+    for number in 0..workload.steady {
+        let user = user(format!("steady-{number}"), admin.clone());
+        working.add(async { users::leave_alone(user.enter()).await });
+    }
     for api in directory.apis.clone() {
         let user = user(format!("watcher-of-{api}"), directory.admin_at(api));
         let sessions = sessions.clone();
@@ -243,7 +255,7 @@ fn faults_of(
         .collect();
     let disks = with_role(machines, Role::Store);
     let targets = Targets {
-        victims: machines.iter().map(|machine| machine.name).collect(),
+        victims: options.victims(machines).map(|machine| machine.name).collect(),
         hosts: machines
             .iter()
             .map(|machine| machine.name)

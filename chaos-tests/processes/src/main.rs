@@ -70,6 +70,7 @@ const USERS: chaos_tests::Workload = chaos_tests::Workload {
     stateful_sets: 1,
     counters: 3,
     appliers: 2,
+    steady: 0,
 };
 const WRITERS: usize = 4;
 

@@ -1,4 +1,4 @@
-//! A user of one Deployment: creates, scales, rolls out, deletes, and creates it again.
+//! Users of one Deployment each: one creates, scales, rolls out, deletes, and creates it again; another leaves it alone.
 
 use super::{User, Wanted, unless};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -31,6 +31,16 @@ pub async fn deploy(user: User) {
     }
     // A request that was given up may have been carried out late, after later ones.
     ask(&user, &api, there.then_some(&wanted)).await;
+}
+
+/// Asks for a Deployment once: what becomes of its pods is not the user's doing.
+pub async fn leave_alone(user: User) {
+    let api: Api<Deployment> = Api::default_namespaced(user.client.clone());
+    let wanted = Wanted {
+        replicas: 4,
+        image: "web:1".to_owned(),
+    };
+    ask(&user, &api, Some(&wanted)).await;
 }
 
 /// An answer may have been lost and the object be another's work: the wish is always asked in full.

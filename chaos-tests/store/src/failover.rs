@@ -1,4 +1,5 @@
-//! How long writes stayed away after a fault that hit the leader.
+//! How long it took until what a fault had hit was made good: in the store's worlds, how long writes stayed away after one
+//! that hit the leader.
 
 use crate::history::{Answer, Operation, Outcome};
 use std::collections::BTreeMap;
@@ -13,12 +14,12 @@ pub struct LeaderHit {
     pub kind: String,
 }
 
-/// Times from such faults to the first acknowledgement of a write that was asked for after them.
+/// Times from such faults until they were made good, by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failovers(pub BTreeMap<String, Vec<Duration>>);
 
 impl Failovers {
-    /// Those of one world.
+    /// To the first acknowledgement of a write that was asked for after the fault.
     pub fn of(operations: &[Operation], hits: &[LeaderHit]) -> Self {
         let mut all = Self::default();
         for hit in hits {
@@ -27,11 +28,14 @@ impl Failovers {
                 .filter(|operation| operation.called >= hit.at && is_acknowledged_write(operation))
                 .filter_map(|operation| operation.returned);
             if let Some(first) = answers.min() {
-                let times = all.0.entry(hit.kind.clone()).or_default();
-                times.push(first.saturating_sub(hit.at));
+                all.add(&hit.kind, first.saturating_sub(hit.at));
             }
         }
         all
+    }
+
+    pub fn add(&mut self, kind: &str, time: Duration) {
+        self.0.entry(kind.to_owned()).or_default().push(time);
     }
 
     /// Reads what [`Failovers::lines`] has written, among other lines.
@@ -41,8 +45,7 @@ impl Failovers {
             if let (Some("failover"), Some(kind), Some(millis)) = (words.next(), words.next(), words.next())
                 && let Ok(millis) = millis.parse()
             {
-                let times = self.0.entry(kind.to_owned()).or_default();
-                times.push(Duration::from_millis(millis));
+                self.add(kind, Duration::from_millis(millis));
             }
         }
     }
@@ -64,7 +67,7 @@ impl fmt::Display for Failovers {
             let (median, most) = median_and_most(times);
             writeln!(
                 f,
-                "{kind}, {} times: writes again after {median:?} (median), {most:?} (most)",
+                "{kind}, {} times: made good after {median:?} (median), {most:?} (most)",
                 times.len()
             )?;
         }

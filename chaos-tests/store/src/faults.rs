@@ -2,6 +2,7 @@
 
 use crate::failover::LeaderHit;
 use crate::fault_kind::FaultKind;
+use crate::incident::Incident;
 use crate::links::{Break, Links};
 use crate::members::{Exit, Exits, Replacements, Terminator};
 use crate::outcome::Violation;
@@ -91,6 +92,8 @@ pub struct Faults {
     /// When the last fault was over.
     whole_since: Duration,
     leader_hits: Vec<LeaderHit>,
+    /// By the numbers of the faults.
+    incidents: BTreeMap<u64, Incident>,
     /// What was done, for the report.
     log: Vec<String>,
 }
@@ -121,6 +124,7 @@ impl Faults {
             hit: BTreeMap::new(),
             whole_since: Duration::ZERO,
             leader_hits: Vec::new(),
+            incidents: BTreeMap::new(),
             log: Vec::new(),
         }
     }
@@ -278,6 +282,11 @@ impl Faults {
         &self.leader_hits
     }
 
+    /// Everything that went wrong, in order.
+    pub fn incidents(&self) -> Vec<Incident> {
+        self.incidents.values().cloned().collect()
+    }
+
     pub fn log(&self) -> &[String] {
         &self.log
     }
@@ -408,6 +417,16 @@ impl Faults {
         }
         self.number += 1;
         let number = self.number;
+        self.incidents.insert(
+            number,
+            Incident {
+                kind,
+                members: members.clone(),
+                began: now,
+                ended: None,
+                leader: self.board.leader(),
+            },
+        );
         let others = self.others(&members);
         match kind {
             FaultKind::Crash | FaultKind::CrashLeader | FaultKind::PowerCut | FaultKind::Loss => {
@@ -517,6 +536,9 @@ impl Faults {
             return;
         };
         self.whole_since = sim.elapsed();
+        if let Some(incident) = self.incidents.get_mut(&number) {
+            incident.ended = Some(sim.elapsed());
+        }
         match fault.kind {
             // Who doesn't stop when asked is made to.
             FaultKind::Restart | FaultKind::RestartLeader => {
