@@ -148,6 +148,13 @@ async fn conditions(
     board: &Board,
     history: &History,
 ) -> Result<(), Violation> {
+    eventually("every client has asked for the last time", async || {
+        match board.at_work() {
+            0 => Ok(()),
+            at_work => Err(format!("{at_work} are at work")),
+        }
+    })
+    .await?;
     eventually("every member knows the same leader", async || {
         let mut leaders = BTreeMap::new();
         for (member, status) in futures_of(members, |member| status(env, member)).await {

@@ -23,6 +23,8 @@ struct State {
     /// What the world is for has come up; until then nothing goes wrong.
     up: bool,
     leader: Option<&'static str>,
+    /// Clients that may still ask for something.
+    at_work: usize,
     /// The revision that each recorder has reached.
     recorded: BTreeMap<&'static str, i64>,
 }
@@ -43,6 +45,22 @@ impl Board {
     /// Whether clients still work.
     pub fn working(&self) -> bool {
         self.stage() < Stage::Quiet
+    }
+
+    /// Runs `client`, which is at work from this call on until it ends: what it asks last may come long after
+    /// the world was to be quiet.
+    pub fn employ<F: Future<Output = ()>>(&self, client: F) -> impl Future<Output = ()> + use<F> {
+        self.with(|state| state.at_work += 1);
+        let board = self.clone();
+        async move {
+            client.await;
+            board.with(|state| state.at_work -= 1);
+        }
+    }
+
+    /// How many of those have not ended.
+    pub fn at_work(&self) -> usize {
+        self.with(|state| state.at_work)
     }
 
     /// From now on things go wrong.

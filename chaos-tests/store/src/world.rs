@@ -231,13 +231,13 @@ fn clients(
         Client::new(format!("{kind}{number}"), seeds.env(), members, history.clone())
     };
     for number in (0..workload.etcd_users).filter(|number| number % 2 == side) {
-        working.add(etcd_user(client("e", number), board.clone(), pace));
+        working.add(board.employ(etcd_user(client("e", number), board.clone(), pace)));
     }
     for number in (0..workload.kubernetes_users).filter(|number| number % 2 != side) {
-        working.add(kubernetes_user(client("k", number), board.clone(), pace));
+        working.add(board.employ(kubernetes_user(client("k", number), board.clone(), pace)));
     }
     for number in (0..workload.lease_holders).filter(|number| number % 2 == side) {
-        working.add(lease_holder(client("l", number), board.clone(), pace));
+        working.add(board.employ(lease_holder(client("l", number), board.clone(), pace)));
     }
     for number in (0..workload.watchers).filter(|number| number % 2 != side) {
         working.add(watcher(client("w", number), board.clone()));
@@ -250,7 +250,7 @@ fn clients(
         for prober_of_it in 0..workload.probers {
             let name = format!("probe/{number}-{prober_of_it}");
             let client = Client::new(name, seeds.env(), &[*member], history.clone());
-            working.add(prober(client, board.clone()));
+            working.add(board.employ(prober(client, board.clone())));
         }
     }
     if side == 0 {
@@ -259,11 +259,12 @@ fn clients(
             compactions: workload.compactions,
             recorders: members.len(),
         };
-        working.add(operator(client("operator", 0), board.clone(), duties));
+        working.add(board.employ(operator(client("operator", 0), board.clone(), duties)));
     }
     if side == 1 && workload.replacements {
         let client = client("replacer", 0);
-        working.add(replacer(client, members, board.clone(), replacements.clone()));
+        let replacer = replacer(client, members, board.clone(), replacements.clone());
+        working.add(board.employ(replacer));
     }
     working
 }

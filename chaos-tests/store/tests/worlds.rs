@@ -92,6 +92,13 @@ fn a_member_that_crashes_while_it_catches_up_comes_back() {
     kept("--seed 11141 --members 3");
 }
 
+/// A client that had looked whether it should go on wrote once more while everything was being looked at for the last
+/// time: a fault of the world, which heard of no such revision.
+#[test]
+fn what_clients_ask_last_is_recorded() {
+    kept("--seed 17212 --members 3");
+}
+
 #[test]
 fn mistakes_in_the_arguments_have_an_exit_code_of_their_own() {
     let output = Command::new(env!("CARGO_BIN_EXE_chaos-store"))
