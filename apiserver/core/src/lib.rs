@@ -21,7 +21,6 @@ pub mod names;
 pub mod openapi;
 pub mod options;
 pub mod patch;
-pub mod quantity;
 pub mod registry;
 pub mod request_info;
 pub mod resource;
