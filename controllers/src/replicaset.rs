@@ -3,6 +3,7 @@
 mod plan;
 mod ranking;
 mod replication_controller;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +15,8 @@ use crate::object::{Key, MetaView, controller_reference};
 use crate::runner::{Cache, Context, Controller, Informers, Watches};
 use crate::selector;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use plan::{Replicas, Status, decide};
 use std::sync::Arc;
 
@@ -94,52 +94,12 @@ fn siblings(observed: &Observed) -> Vec<Arc<Pod>> {
         .collect()
 }
 
-fn status_update(set: &ReplicaSet, status: &Status, now: Timestamp) -> Option<Action> {
+fn status_update(set: &ReplicaSet, observed: &Status, now: Timestamp) -> Option<Action> {
     let before = set.status.clone().unwrap_or_default();
-    let mut conditions = before.conditions.clone().unwrap_or_default();
-    let had = conditions
-        .iter()
-        .any(|condition| condition.type_ == "ReplicaFailure");
-    match &status.failure {
-        Some((reason, message)) if !had => conditions.push(ReplicaSetCondition {
-            type_: "ReplicaFailure".into(),
-            status: "True".into(),
-            reason: Some(reason.clone()),
-            message: Some(message.clone()),
-            last_transition_time: Some(Time(now)),
-        }),
-        None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
-        Some(_) => {}
-    }
-    let after = ReplicaSetStatus {
-        replicas: status.replicas,
-        fully_labeled_replicas: Some(status.fully_labeled_replicas).filter(|&n| n != 0),
-        ready_replicas: Some(status.ready_replicas).filter(|&n| n != 0),
-        available_replicas: Some(status.available_replicas).filter(|&n| n != 0),
-        terminating_replicas: status.terminating_replicas,
-        observed_generation: Some(status.observed_generation).filter(|&n| n != 0),
-        conditions: Some(conditions).filter(|all| !all.is_empty()),
-    };
-    if normal(&before) == normal(&after) {
-        return None;
-    }
+    let after = status::next(&before, observed, now)?;
     let mut updated = set.clone();
     updated.status = Some(after);
     Some(Action::update_status(&updated))
-}
-
-/// Absent and zero are the same number.
-fn normal(status: &ReplicaSetStatus) -> ReplicaSetStatus {
-    ReplicaSetStatus {
-        fully_labeled_replicas: Some(status.fully_labeled_replicas.unwrap_or(0)),
-        ready_replicas: Some(status.ready_replicas.unwrap_or(0)),
-        available_replicas: Some(status.available_replicas.unwrap_or(0)),
-        observed_generation: Some(status.observed_generation.unwrap_or(0)),
-        conditions: Some(status.conditions.clone().unwrap_or_default()),
-        // An older server may not keep this field; writing it forever would never settle.
-        terminating_replicas: None,
-        ..status.clone()
-    }
 }
 
 pub struct ReplicaSetController {

@@ -19,11 +19,11 @@ mod typed;
 mod updater;
 
 use kubeschema::{Presence, Scalar, Schema, Shape};
+use quantity::Quantity;
 use serde_json::{Map, Value, json};
 
 use crate::field_error::quote;
 use crate::field_validation::{Decoded, Target, judge, normalize, parse_yaml};
-use crate::quantity::Quantity;
 use crate::status::ApiError;
 use crate::tree;
 

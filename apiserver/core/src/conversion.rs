@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::resource::GroupVersionKind;
+use crate::GroupVersionKind;
 use crate::tree;
 
 /// Rewrites an object to another kind and version; `apiVersion` and `kind` are set in any case.

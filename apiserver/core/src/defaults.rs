@@ -11,9 +11,9 @@ mod service;
 mod storage;
 mod workload;
 
+use quantity::Quantity;
 use serde_json::{Value, json};
 
-use crate::quantity::Quantity;
 use crate::tree;
 
 pub use pod::pod_spec;

@@ -22,8 +22,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::GroupVersionKind;
 use crate::registry::Registry;
-use crate::resource::{GroupVersionKind, Resource};
+use crate::resource::Resource;
 
 pub use version_order::compare_versions;
 

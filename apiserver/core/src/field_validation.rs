@@ -17,9 +17,9 @@ use kubeschema::Schema;
 use kubeschema::protobuf::{self, ProtobufError};
 use serde_json::Value;
 
+use crate::GroupVersionKind;
 use crate::field_error::quote;
 use crate::options::FieldValidation;
-use crate::resource::GroupVersionKind;
 use crate::status::ApiError;
 
 pub use check::{TypeError, normalize};
@@ -86,9 +86,7 @@ pub fn decode(body: &[u8], format: BodyFormat, target: Target<'_>) -> Result<Dec
 }
 
 fn decode_protobuf(body: &[u8], target: Target<'_>) -> Result<Decoded, ApiError> {
-    let kind =
-        kubeschema::GroupVersionKind::new(&*target.kind.group, &*target.kind.version, &*target.kind.kind);
-    let mut value = match protobuf::decode_as(body, &kind) {
+    let mut value = match protobuf::decode_as(body, target.kind) {
         Ok((_, value)) => value,
         Err(error @ ProtobufError::UnknownKind { .. }) => {
             return Err(ApiError::bad_request(error.to_string()));

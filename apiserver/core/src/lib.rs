@@ -21,7 +21,6 @@ pub mod names;
 pub mod openapi;
 pub mod options;
 pub mod patch;
-pub mod quantity;
 pub mod registry;
 pub mod request_info;
 pub mod resource;
@@ -34,7 +33,8 @@ pub mod tree;
 pub mod validation;
 
 pub use field_error::{ErrorList, FieldError, FieldErrorKind, FieldPath};
+pub use kubeschema::GroupVersionKind;
 pub use registry::Registry;
 pub use request_info::RequestInfo;
-pub use resource::{GroupResource, GroupVersionKind, GroupVersionResource, Resource};
+pub use resource::{GroupResource, GroupVersionResource, Resource};
 pub use status::{ApiError, Reason};

@@ -25,8 +25,8 @@ use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::GroupVersionKind;
 use crate::discovery::{Catalog, CatalogVersion, Document};
-use crate::resource::GroupVersionKind;
 
 /// The content type of [`OpenApi::v2_protobuf`].
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";

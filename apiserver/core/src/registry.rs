@@ -8,7 +8,8 @@ mod discovery_table;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::resource::{GroupResource, GroupVersionKind, GroupVersionResource, Resource};
+use crate::GroupVersionKind;
+use crate::resource::{GroupResource, GroupVersionResource, Resource};
 
 pub use discovery_table::built_in_resources;
 

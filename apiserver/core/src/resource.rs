@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kubeschema::GroupVersionKind;
+
 use crate::field_selector::FieldRule;
 use crate::strategy::Strategy;
 
@@ -51,45 +53,6 @@ impl GroupVersionResource {
 
     pub fn group_resource(&self) -> GroupResource {
         GroupResource::new(&self.group, &self.resource)
-    }
-}
-
-/// A kind in one version of its group.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct GroupVersionKind {
-    pub group: String,
-    pub version: String,
-    pub kind: String,
-}
-
-impl GroupVersionKind {
-    pub fn new(group: &str, version: &str, kind: &str) -> Self {
-        Self {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            kind: kind.to_owned(),
-        }
-    }
-
-    /// From `apiVersion` and `kind` of an object.
-    pub fn from_api_version(api_version: &str, kind: &str) -> Self {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        Self::new(group, version, kind)
-    }
-
-    /// `v1`, `apps/v1`.
-    pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
-    }
-}
-
-impl fmt::Display for GroupVersionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, Kind={}", self.api_version(), self.kind)
     }
 }
 

@@ -8,8 +8,8 @@ use crate::cache::Filter;
 use crate::state::State;
 use crate::verbs::{Next, Ownership, Writer, change_object};
 use apiserver_core::admission::{QuotaUsage, quota_usage};
-use apiserver_core::quantity::Quantity;
 use apiserver_core::{ApiError, Resource, tree};
+use quantity::Quantity;
 use serde_json::{Value, json};
 
 /// Charges the quotas of the object's namespace with what `new` uses beyond `old`.

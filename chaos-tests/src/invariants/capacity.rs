@@ -4,6 +4,7 @@
 
 use super::{Change, NODES, Objects, PODS, text};
 use chaos_store::Violation;
+use quantity::milli;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -35,7 +36,8 @@ pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
             for container in containers.into_iter().flatten() {
                 for resource in ["cpu", "memory"] {
                     let pointer = format!("/resources/requests/{resource}");
-                    *asked.entry(resource).or_default() += amount(text(container, &pointer));
+                    // In thousandths, so that both sides compare whatever unit they are written in.
+                    *asked.entry(resource).or_default() += milli(text(container, &pointer));
                 }
             }
         }
@@ -45,7 +47,7 @@ pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
             .find(|(key, _)| key.rsplit('/').next() == Some(bound));
         let Some((_, node)) = node else { continue };
         for (resource, asked) in asked {
-            let allocatable = amount(text(node, &format!("/status/allocatable/{resource}")));
+            let allocatable = milli(text(node, &format!("/status/allocatable/{resource}")));
             if allocatable > 0 && asked > allocatable {
                 return Err(Violation::safety(
                     "no node is over-committed",
@@ -58,34 +60,4 @@ pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
         }
     }
     Ok(())
-}
-
-/// In thousandths, so that both sides compare whatever unit they are written in.
-fn amount(quantity: &str) -> i64 {
-    let digits = quantity
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(quantity.len());
-    let number: i64 = quantity[..digits].parse().unwrap_or(0);
-    let scale = match &quantity[digits..] {
-        "m" => 1,
-        "" => 1_000,
-        "k" => 1_000_000,
-        "Ki" => 1_000 << 10,
-        "M" => 1_000_000_000,
-        "Mi" => 1_000 << 20,
-        "Gi" => 1_000 << 30,
-        _ => 0,
-    };
-    number.saturating_mul(scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::amount;
-
-    #[test]
-    fn quantities_of_different_units_compare() {
-        assert_eq!(amount("4"), amount("4000m"));
-        assert_eq!(amount("1Gi"), amount("1024Mi"));
-    }
 }

@@ -1,16 +1,16 @@
 //! ReplicationController: a ReplicaSet with a plain map for its selector.
 
 use super::plan::{Replicas, Status, decide};
+use super::status;
 use crate::action::{Action, Plan};
 use crate::adoption;
 use crate::object::{Key, MetaView, controller_reference};
 use crate::runner::{Cache, Context, Controller, Informers, Watches};
 use crate::selector::includes;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{
-    Pod, PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, ReplicationController};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// What the plan of one ReplicationController reads.
@@ -60,46 +60,19 @@ pub fn plan(observed: &Observed) -> Plan {
     plan
 }
 
-fn status_update(controller: &ReplicationController, status: &Status, now: Timestamp) -> Option<Action> {
-    let before = controller.status.clone().unwrap_or_default();
-    let mut conditions = before.conditions.clone().unwrap_or_default();
-    let had = conditions
-        .iter()
-        .any(|condition| condition.type_ == "ReplicaFailure");
-    match &status.failure {
-        Some((reason, message)) if !had => conditions.push(ReplicationControllerCondition {
-            type_: "ReplicaFailure".into(),
-            status: "True".into(),
-            reason: Some(reason.clone()),
-            message: Some(message.clone()),
-            last_transition_time: Some(Time(now)),
-        }),
-        None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
-        Some(_) => {}
-    }
-    let some = |number: i32| Some(number).filter(|&n| n != 0);
-    let after = ReplicationControllerStatus {
-        replicas: status.replicas,
-        fully_labeled_replicas: some(status.fully_labeled_replicas),
-        ready_replicas: some(status.ready_replicas),
-        available_replicas: some(status.available_replicas),
-        observed_generation: Some(status.observed_generation).filter(|&n| n != 0),
-        conditions: Some(conditions).filter(|all| !all.is_empty()),
-    };
-    let normal = |status: &ReplicationControllerStatus| ReplicationControllerStatus {
-        fully_labeled_replicas: Some(status.fully_labeled_replicas.unwrap_or(0)),
-        ready_replicas: Some(status.ready_replicas.unwrap_or(0)),
-        available_replicas: Some(status.available_replicas.unwrap_or(0)),
-        observed_generation: Some(status.observed_generation.unwrap_or(0)),
-        conditions: Some(status.conditions.clone().unwrap_or_default()),
-        ..status.clone()
-    };
-    if normal(&before) == normal(&after) {
-        return None;
-    }
+fn status_update(controller: &ReplicationController, observed: &Status, now: Timestamp) -> Option<Action> {
+    let before = converted(&controller.status.clone().unwrap_or_default());
+    let after = status::next(&before, observed, now)?;
     let mut updated = controller.clone();
-    updated.status = Some(after);
+    updated.status = Some(converted(&after));
     Some(Action::update_status(&updated))
+}
+
+/// The same fields in the other kind's status; `terminatingReplicas` is a ReplicaSet's alone.
+/// Source: `pkg/controller/replication/conversion.go` (1.36).
+fn converted<T: DeserializeOwned>(status: &impl Serialize) -> T {
+    let fields = serde_json::to_value(status).expect("a status has string keys only");
+    serde_json::from_value(fields).expect("both kinds' fields have the same types")
 }
 
 pub struct ReplicationControllerController {

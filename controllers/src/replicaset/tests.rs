@@ -1,4 +1,4 @@
-use super::{Observed, plan};
+use super::{Observed, plan, replication_controller};
 use crate::action::Action;
 use crate::testing::{ago, merged, now, object, owned_by, pod, story};
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -199,4 +199,46 @@ fn a_failure_becomes_a_condition_and_leaves_with_its_cause() {
         panic!("a status")
     };
     assert_eq!(body.value["status"]["conditions"], Value::Null);
+}
+
+#[test]
+fn a_replication_controller_tells_the_same_but_for_pods_that_are_terminating() {
+    let controller = |status: Value| {
+        object(json!({
+            "metadata": {"name": "web", "namespace": "default", "uid": "uid-web", "resourceVersion": "5", "generation": 1},
+            "spec": {"replicas": 2, "selector": {"app": "web"},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c"}]}}},
+            "status": status,
+        }))
+    };
+    let observed = |status: Value| replication_controller::Observed {
+        controller: controller(status),
+        pods: vec![pod(
+            "a",
+            Some(owned_by("v1", "ReplicationController", "web")),
+            json!({}),
+        )],
+        failed: Some("quota exceeded".into()),
+        now: now(),
+    };
+    let told = replication_controller::plan(&observed(json!({"replicas": 0})));
+    assert_eq!(
+        story(&told),
+        [
+            "status ReplicationController default/web",
+            "create Pod default/web-*"
+        ]
+    );
+    let Action::UpdateStatus(body) = &told.actions[0] else {
+        panic!("a status")
+    };
+    let status = &body.value["status"];
+    assert_eq!(
+        *status,
+        json!({"replicas": 1, "fullyLabeledReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+            "observedGeneration": 1, "conditions": [{"type": "ReplicaFailure", "status": "True",
+                "reason": "FailedCreate", "message": "quota exceeded", "lastTransitionTime": now()}]})
+    );
+    let again = replication_controller::plan(&observed(status.clone()));
+    assert_eq!(story(&again), ["create Pod default/web-*"]);
 }

@@ -3,13 +3,13 @@
 //! The scheduler decides on what it knows; two schedulers, or a stale one, may decide too much. Follows
 //! kubelet `pkg/kubelet/lifecycle/predicate.go`.
 
-use crate::quantity::{milli_value, whole_value};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use quantity::{milli, whole};
 use std::collections::BTreeMap;
 
 /// Reads a quantity in the unit that it is counted in.
-type Unit = fn(&Quantity) -> i64;
+type Unit = fn(&str) -> i64;
 
 /// (reason, message) when the pod must be refused. `others`: pods here that have not ended.
 pub fn rejection<'a>(
@@ -17,7 +17,7 @@ pub fn rejection<'a>(
     others: impl Iterator<Item = &'a Pod> + Clone,
     allocatable: &BTreeMap<String, Quantity>,
 ) -> Option<(String, String)> {
-    let room = |name: &str, unit: Unit| allocatable.get(name).map_or(i64::MAX, unit);
+    let room = |name: &str, unit: Unit| allocatable.get(name).map_or(i64::MAX, |room| unit(&room.0));
     let refuse = |name: &str, wanted: i64, used: i64, capacity: i64| {
         let message = format!(
             "Pod was rejected: Node didn't have enough resource: {name}, requested: {wanted}, used: {used}, \
@@ -26,10 +26,10 @@ pub fn rejection<'a>(
         Some((format!("OutOf{name}"), message))
     };
     let count = i64::try_from(others.clone().count()).unwrap_or(i64::MAX);
-    if count >= room("pods", whole_value) {
-        return refuse("pods", 1, count, room("pods", whole_value));
+    if count >= room("pods", whole) {
+        return refuse("pods", 1, count, room("pods", whole));
     }
-    let units: [(&str, Unit); 2] = [("cpu", milli_value), ("memory", whole_value)];
+    let units: [(&str, Unit); 2] = [("cpu", milli), ("memory", whole)];
     for (name, unit) in units {
         let wanted = requests(pod, name, unit);
         let used: i64 = others.clone().map(|other| requests(other, name, unit)).sum();
@@ -55,7 +55,9 @@ fn requests(pod: &Pod, resource: &str, unit: Unit) -> i64 {
     let Some(spec) = &pod.spec else { return 0 };
     let of = |c: &Container| {
         let requests = c.resources.as_ref().and_then(|r| r.requests.as_ref());
-        requests.and_then(|r| r.get(resource)).map_or(0, unit)
+        requests
+            .and_then(|r| r.get(resource))
+            .map_or(0, |request| unit(&request.0))
     };
     let mut sidecars = 0;
     let mut peak = 0;
@@ -72,7 +74,7 @@ fn requests(pod: &Pod, resource: &str, unit: Unit) -> i64 {
         .overhead
         .as_ref()
         .and_then(|o| o.get(resource))
-        .map_or(0, unit);
+        .map_or(0, |overhead| unit(&overhead.0));
     together.max(peak) + overhead
 }
 

@@ -20,7 +20,6 @@ mod observation;
 mod pod_model;
 mod probe;
 mod proxy;
-mod quantity;
 mod runtime_spec;
 mod status;
 mod volumes;
@@ -44,7 +43,6 @@ pub use probe::{
     resolve_port,
 };
 pub use proxy::{ProxyInput, Ruleset, TABLE as PROXY_TABLE, plan as plan_proxy};
-pub use quantity::{milli_value, parse_quantity, whole_value};
 pub use runtime_spec::{
     CapabilitySet, ContainerConfig, LinuxResources, Mount, MountPropagation, NamespaceMode, Namespaces,
     PortMapping, SandboxConfig, SeccompProfile, SecurityContext, annotation, label,

@@ -4,7 +4,6 @@
 
 use crate::container::{EnvironmentSources, field_value, resource_value};
 use crate::pod_model::PodModel;
-use crate::quantity::whole_value;
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, Volume};
 use std::collections::BTreeMap;
 
@@ -76,7 +75,11 @@ pub fn volume_plan(
     if let Some(empty) = &volume.empty_dir {
         return Ok(VolumePlan::EmptyDir {
             memory: empty.medium.as_deref() == Some("Memory"),
-            size_limit_bytes: empty.size_limit.as_ref().map(whole_value).filter(|s| *s > 0),
+            size_limit_bytes: empty
+                .size_limit
+                .as_ref()
+                .map(|limit| quantity::whole(&limit.0))
+                .filter(|s| *s > 0),
         });
     }
     if let Some(host) = &volume.host_path {

@@ -1,9 +1,5 @@
-//! The client, the informer and the election against a little API server on loopback.
+//! The client, the informer and the election against API servers on loopback (see `test_api`).
 
-#[path = "against_an_api/fake_api.rs"]
-mod fake_api;
-
-use fake_api::FakeApi;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kubeclient::{
@@ -12,6 +8,7 @@ use kubeclient::{
 use serde_json::{Value, json};
 use std::time::Duration;
 use support::{Env, Random};
+use test_api::{Api as Objects, Faults, Server};
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -33,9 +30,13 @@ fn connect(env: &Env, servers: &[&str]) -> kube::Client {
     client(env, &config).expect("a client")
 }
 
-fn lease(holder: &str) -> Value {
-    json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {},
-        "spec": {"holderIdentity": holder, "leaseDurationSeconds": 2}})
+fn lease(name: &str) -> Value {
+    json!({"metadata": {"name": name, "namespace": "kube-system"},
+        "spec": {"holderIdentity": "x", "leaseDurationSeconds": 2}})
+}
+
+async fn serve(objects: &Objects, env: &Env) -> Server {
+    Server::start(objects, env, Faults::NONE).await
 }
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -47,10 +48,11 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn an_informer_lists_follows_and_tells_every_change_across_servers() {
-    let (env, api) = (env(), FakeApi::new());
-    let first = api.serve(&env).await;
-    let second = api.serve(&env).await;
-    api.put("a", lease("x"));
+    let env = env();
+    let objects = Objects::with_events(&env);
+    let first = serve(&objects, &env).await;
+    let second = serve(&objects, &env).await;
+    objects.create("leases", lease("a"));
     let client = connect(&env, &[&first.address, &second.address]);
     let informer = Informer::<Lease>::all(Api::namespaced(client, "kube-system"), &env);
     within("the first list", informer.synced()).await;
@@ -59,16 +61,16 @@ async fn an_informer_lists_follows_and_tells_every_change_across_servers() {
     assert!(change.old.is_none() && change.new.is_some());
     assert_eq!(change.key, "kube-system/a");
 
-    api.put("b", lease("y"));
+    objects.create("leases", lease("b"));
     assert_eq!(within("an addition", changes.recv()).await.key, "kube-system/b");
     // Whichever server carries the watch, losing one and then the other's turn must not lose a change.
     drop(first);
-    api.put("c", lease("z"));
+    objects.create("leases", lease("c"));
     assert_eq!(
         within("a change after a server died", changes.recv()).await.key,
         "kube-system/c"
     );
-    api.delete("a");
+    objects.delete("leases", "kube-system", "a", None);
     let change = within("a deletion", changes.recv()).await;
     assert!(change.old.is_some() && change.new.is_none());
     let keys: Vec<_> = informer.store().list_namespace("kube-system");
@@ -77,7 +79,8 @@ async fn an_informer_lists_follows_and_tells_every_change_across_servers() {
 
 #[tokio::test]
 async fn a_server_that_never_answers_is_left_for_one_that_does() {
-    let (env, api) = (env(), FakeApi::new());
+    let env = env();
+    let objects = Objects::with_events(&env);
     // Accepts connections and says nothing.
     let silent = env.net.listen("127.0.0.1:0").await.expect("a port");
     let silent_address = silent.local_addr().expect("an address").to_string();
@@ -87,8 +90,8 @@ async fn a_server_that_never_answers_is_left_for_one_that_does() {
             connections.push(stream);
         }
     });
-    let server = api.serve(&env).await;
-    api.put("a", lease("x"));
+    let server = serve(&objects, &env).await;
+    objects.create("leases", lease("a"));
     for seed in 0..3 {
         let env = Env {
             random: Random::seeded(seed),
@@ -117,8 +120,9 @@ async fn wins(election: &LeaderElection) -> Leadership {
 
 #[tokio::test]
 async fn a_released_lease_passes_to_the_standby_and_two_never_hold_it() {
-    let (env, api) = (env(), FakeApi::new());
-    let server = api.serve(&env).await;
+    let env = env();
+    let objects = Objects::with_events(&env);
+    let server = serve(&objects, &env).await;
     let (a, b) = (
         candidate(&env, &server.address, "a"),
         candidate(&env, &server.address, "b"),
@@ -139,8 +143,9 @@ async fn a_released_lease_passes_to_the_standby_and_two_never_hold_it() {
 
 #[tokio::test]
 async fn a_silent_leader_stops_before_the_standby_takes_over() {
-    let (env, api) = (env(), FakeApi::new());
-    let (own, shared) = (api.serve(&env).await, api.serve(&env).await);
+    let env = env();
+    let objects = Objects::with_events(&env);
+    let (own, shared) = (serve(&objects, &env).await, serve(&objects, &env).await);
     let (a, b) = (
         candidate(&env, &own.address, "a"),
         candidate(&env, &shared.address, "b"),
@@ -157,11 +162,13 @@ async fn a_silent_leader_stops_before_the_standby_takes_over() {
 
 #[tokio::test]
 async fn a_lease_taken_by_force_is_lost_at_once() {
-    let (env, api) = (env(), FakeApi::new());
-    let server = api.serve(&env).await;
+    let env = env();
+    let objects = Objects::with_events(&env);
+    let server = serve(&objects, &env).await;
     let a = candidate(&env, &server.address, "a");
     let first = wins(&a).await;
-    api.put("kube-scheduler", lease("somebody else"));
+    let taken = json!({"spec": {"holderIdentity": "somebody else"}});
+    objects.change("leases", "kube-system", "kube-scheduler", taken);
     within("the loss", first.lost()).await;
     assert!(!first.is_held());
 }

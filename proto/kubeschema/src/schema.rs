@@ -9,6 +9,7 @@
 use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Borrowed from the embedded table, or owned by a custom resource's table.
 pub type Name = Cow<'static, str>;
@@ -47,6 +48,12 @@ impl GroupVersionKind {
         } else {
             format!("{}/{}", self.group, self.version)
         }
+    }
+}
+
+impl fmt::Display for GroupVersionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, Kind={}", self.api_version(), self.kind)
     }
 }
 

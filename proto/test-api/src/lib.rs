@@ -2,7 +2,8 @@
 //!
 //! The perturbations are Sieve's (OSDI 2022): a client sees events late, misses intermediate states, and crashes
 //! between two of its writes; beside them answers get lost, and a client is cut off for a while. One seed decides
-//! everything; time is tokio's, paused, so that no test waits for real.
+//! everything; time is tokio's, paused, so that no test waits for real. A [`Server`] shows the same objects to clients
+//! behind sockets, in real time.
 //!
 //! Invariants:
 //! - Kept from the real server: unique names, preconditions on uid and resourceVersion, a status that only its own
@@ -18,6 +19,7 @@ mod kinds;
 mod objects;
 mod process;
 mod request;
+mod server;
 mod watching;
 mod world;
 
@@ -25,4 +27,5 @@ pub use faults::Faults;
 pub use kinds::Kind;
 pub use objects::{Api, Objects, Place, Write, ready};
 pub use process::{Process, keep_alive};
+pub use server::Server;
 pub use world::{World, seeds};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use support::WallClock;
+use support::{Env, WallClock};
 use tokio::sync::watch;
 
 /// Where an object stands. The namespace of a cluster-scoped object is empty.
@@ -46,6 +46,7 @@ struct Shared {
     revisions: watch::Sender<u64>,
     clock: Arc<dyn WallClock>,
     discovered: &'static [&'static str],
+    keeps_events: bool,
 }
 
 #[derive(Default)]
@@ -124,6 +125,18 @@ impl Api {
             revisions: watch::Sender::new(0),
             clock,
             discovered,
+            keeps_events: false,
+        }))
+    }
+
+    /// Without a world: time is the `env`'s, and events are kept too.
+    pub fn with_events(env: &Env) -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            revisions: watch::Sender::new(0),
+            clock: Arc::clone(&env.clock),
+            discovered: &[],
+            keeps_events: true,
         }))
     }
 

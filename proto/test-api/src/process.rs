@@ -38,10 +38,14 @@ struct State {
 
 impl Process {
     pub fn new(world: &World, name: &str, faults: Faults) -> Self {
+        Self::of(world.api.clone(), world.random.fork(), name, faults)
+    }
+
+    pub(crate) fn of(api: Api, random: Random, name: &str, faults: Faults) -> Self {
         Self(Arc::new(Inner {
-            api: world.api.clone(),
+            api,
             name: name.to_owned(),
-            random: world.random.fork(),
+            random,
             state: Mutex::new(State {
                 faults,
                 cut_until: Instant::now(),
@@ -110,7 +114,7 @@ impl Process {
         with(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn send(self, request: Request<Body>) -> Result<Answer, BoxError> {
+    pub(crate) async fn send(self, request: Request<Body>) -> Result<Answer, BoxError> {
         if self.0.dead.is_cancelled() {
             return pending().await;
         }

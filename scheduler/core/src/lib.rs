@@ -9,7 +9,6 @@ mod diagnosis;
 mod filters;
 mod pod_info;
 mod preemption;
-mod quantity;
 mod queue;
 mod resources;
 mod scores;

@@ -1,6 +1,5 @@
 //! Amounts of resources: what nodes have and pods ask for.
 
-use crate::quantity;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeMap;
@@ -60,14 +59,12 @@ impl Resources {
             let text = quantity.0.as_str();
             let amounts = &mut resources.amounts;
             match name.as_str() {
-                "cpu" => amounts.milli_cpu = quantity::milli(text).unwrap_or(0),
-                "memory" => amounts.memory = quantity::whole(text).unwrap_or(0),
-                "ephemeral-storage" => amounts.ephemeral_storage = quantity::whole(text).unwrap_or(0),
-                "pods" => amounts.pods = quantity::whole(text).unwrap_or(0),
+                "cpu" => amounts.milli_cpu = quantity::milli(text),
+                "memory" => amounts.memory = quantity::whole(text),
+                "ephemeral-storage" => amounts.ephemeral_storage = quantity::whole(text),
+                "pods" => amounts.pods = quantity::whole(text),
                 _ => {
-                    resources
-                        .scalars
-                        .insert(name.clone(), quantity::whole(text).unwrap_or(0));
+                    resources.scalars.insert(name.clone(), quantity::whole(text));
                 }
             }
         }

@@ -6,7 +6,6 @@
 use crate::cluster::NodeInfo;
 use crate::diagnosis::Reason;
 use crate::pod_info::PodInfo;
-use crate::quantity;
 use crate::selector::{Labels, NodeTerms, Selector};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -145,8 +144,7 @@ impl Class {
 
 fn size(list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>) -> i64 {
     list.and_then(|list| list.get("storage"))
-        .and_then(|quantity| quantity::whole(&quantity.0))
-        .unwrap_or(0)
+        .map_or(0, |quantity| quantity::whole(&quantity.0))
 }
 
 /// The claims of one pod, looked up once.

@@ -2,9 +2,9 @@
 //! Follows `plugin/pkg/admission/limitranger/admission.go`.
 
 use super::{Context, Operation, Request};
-use crate::quantity::Quantity;
 use crate::status::ApiError;
 use crate::tree;
+use quantity::Quantity;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

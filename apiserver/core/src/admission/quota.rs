@@ -1,9 +1,9 @@
 //! What an object counts for against a ResourceQuota. The server keeps `status.used` by optimistic writes.
 //! Follows `pkg/quota/v1/evaluator/core` of Kubernetes 1.36.
 
-use crate::quantity::Quantity;
 use crate::resource::Resource;
 use crate::tree;
+use quantity::Quantity;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

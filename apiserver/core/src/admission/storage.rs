@@ -3,9 +3,9 @@
 
 use super::service_account::push;
 use super::{Context, Operation, Request};
-use crate::quantity::Quantity;
 use crate::status::ApiError;
 use crate::tree;
+use quantity::Quantity;
 use serde_json::{Value, json};
 
 const GROUP: &str = "storage.k8s.io";

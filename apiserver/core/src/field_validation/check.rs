@@ -3,10 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kubeschema::{ObjectRef, Presence, Scalar, Schema, Shape, time};
+use quantity::Quantity;
 use serde_json::{Map, Number, Value};
 
 use crate::field_error::quote;
-use crate::quantity::Quantity;
 
 /// A value that its field cannot hold; reads as upstream's JSON decoder has it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -226,14 +226,7 @@ fn is_custom(schema: Schema<'_>) -> bool {
 }
 
 fn quantity(value: &mut Value) -> Result<(), TypeError> {
-    const PATTERN: &str =
-        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
-    let text = match &*value {
-        Value::String(text) => text.trim().to_owned(),
-        Value::Number(n) => n.to_string(),
-        _ => return Err(TypeError(PATTERN.to_owned())),
-    };
-    let quantity: Quantity = text.parse().map_err(|_| TypeError(PATTERN.to_owned()))?;
+    let quantity = Quantity::from_value(value).map_err(|error| TypeError(error.to_string()))?;
     *value = Value::String(quantity.to_string());
     Ok(())
 }

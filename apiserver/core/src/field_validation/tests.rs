@@ -167,10 +167,7 @@ fn custom_resources_are_pruned_and_otherwise_left_alone() {
     let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
         "size": {"type": "integer"}, "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}});
     let kind = GroupVersionKind::new("example.com", "v1", "Toy");
-    let table = kubeschema::custom::table(
-        kubeschema::GroupVersionKind::new("example.com", "v1", "Toy"),
-        Some(&schema),
-    );
+    let table = kubeschema::custom::table(kind.clone(), Some(&schema));
     let target = Target {
         kind: &kind,
         schema: table.schema_for("example.com", "v1", "Toy"),

@@ -10,7 +10,8 @@ use kubeschema::{Field, ListKind, Type, TypeDef};
 use serde_json::{Map, Value, json};
 
 use super::CustomSchemas;
-use crate::resource::{GroupVersionKind, Resource};
+use crate::GroupVersionKind;
+use crate::resource::Resource;
 
 pub(super) const REF: &str = "#/components/schemas/";
 pub(super) const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";

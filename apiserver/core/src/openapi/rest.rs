@@ -4,7 +4,8 @@
 
 use super::definitions::{DELETE_OPTIONS, PATCH, STATUS, definition_name};
 use super::parameters::{DELETE, FORCE, LIST, Parameter, WRITE};
-use crate::resource::{GroupVersionKind, Resource};
+use crate::GroupVersionKind;
+use crate::resource::Resource;
 
 /// One path with its operations.
 pub(super) struct Path {

@@ -1,6 +1,6 @@
 use super::*;
+use crate::GroupVersionKind;
 use crate::options::FieldValidation;
-use crate::resource::GroupVersionKind;
 use serde_json::json;
 
 fn run(kind: PatchType, gvk: &GroupVersionKind, current: &Value, text: &str) -> Result<Decoded, ApiError> {

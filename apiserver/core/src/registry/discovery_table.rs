@@ -2,8 +2,9 @@
 
 use kubeschema::{DiscoveryResource, discovery};
 
+use crate::GroupVersionKind;
 use crate::field_selector::FieldRule;
-use crate::resource::{GroupVersionKind, GroupVersionResource, Resource, Subresource};
+use crate::resource::{GroupVersionResource, Resource, Subresource};
 use crate::strategy::built_in;
 
 /// Every resource that is served by default.

@@ -1,8 +1,8 @@
 //! The hooks of single resources: what creation and updates set, keep and clear.
 
+use quantity::Quantity;
 use serde_json::{Value, json};
 
-use crate::quantity::Quantity;
 use crate::tree;
 
 /// Changes a new object.

@@ -1,10 +1,10 @@
 //! Horizontal pod autoscalers (`pkg/apis/autoscaling/validation/validation.go`).
 
+use quantity::Quantity;
 use serde_json::Value;
 
 use super::check;
 use crate::field_error::{ErrorList, FieldError, FieldPath};
-use crate::quantity::Quantity;
 use crate::{label_selector, names, tree};
 
 pub(super) fn autoscaler(object: &Value) -> ErrorList {

@@ -1,9 +1,9 @@
 //! Checks of single values, in the words of Kubernetes, that all kinds share.
 
+use quantity::Quantity;
 use serde_json::Value;
 
 use crate::field_error::{ErrorList, FieldError, FieldPath};
-use crate::quantity::Quantity;
 use crate::{names, tree};
 
 pub(super) const IMMUTABLE: &str = "field is immutable";

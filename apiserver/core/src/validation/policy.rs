@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quantity::Quantity;
 use serde_json::Value;
 
 use super::{check, pod};
 use crate::field_error::{ErrorList, FieldError, FieldPath};
-use crate::quantity::Quantity;
 use crate::{label_selector, tree};
 
 pub(super) fn disruption_budget(object: &Value) -> ErrorList {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use quantity::Quantity;
 use serde_json::Value;
 
 use super::{check, pod};
 use crate::field_error::{ErrorList, FieldError, FieldPath};
-use crate::quantity::Quantity;
 use crate::{label_selector, tree};
 
 const ACCESS_MODES: [&str; 4] = [

@@ -3,9 +3,9 @@
 use super::ConfigError;
 use super::resources::{limited, requested};
 use crate::pod_model::PodModel;
-use crate::quantity::parse_quantity;
 use k8s_openapi::api::core::v1::ResourceFieldSelector;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use quantity::{milli, whole};
 use std::collections::BTreeMap;
 
 /// The value of a field path. `pod_ips` and `host_ips` are given apart, because the API server may not
@@ -48,7 +48,8 @@ pub fn field_value(
     })
 }
 
-/// The value of a resource field; without a limit of its own a container has the node's allocatable.
+/// The value of a resource field, in multiples of its divisor, rounded up; without a limit of its own a container has
+/// the node's allocatable. Follows `pkg/api/v1/resource/helpers.go`, `ExtractContainerResourceValue`.
 pub(crate) fn resource_value(
     model: &PodModel,
     selector: &ResourceFieldSelector,
@@ -65,20 +66,18 @@ pub(crate) fn resource_value(
         .split_once('.')
         .ok_or_else(|| ConfigError::Resource(selector.resource.clone()))?;
     let resources = container.spec.resources.as_ref();
-    let limit = limited(resources, resource).or_else(|| allocatable.get(resource));
-    let quantity = match kind {
+    let allocatable = || allocatable.get(resource).map(|amount| amount.0.as_str());
+    let limit = limited(resources, resource).or_else(allocatable);
+    let amount = match kind {
         "limits" => limit,
         "requests" => requested(resources, resource).or_else(|| limited(resources, resource)),
         _ => return Err(ConfigError::Resource(selector.resource.clone())),
     };
-    let nano = quantity.and_then(|q| parse_quantity(&q.0)).unwrap_or(0);
-    let divisor = selector
-        .divisor
-        .as_ref()
-        .and_then(|d| parse_quantity(&d.0))
-        .filter(|d| *d > 0)
-        .unwrap_or(1_000_000_000);
-    Ok((nano.div_euclid(divisor) + i128::from(nano.rem_euclid(divisor) != 0)).to_string())
+    let unit = if resource == "cpu" { milli } else { whole };
+    let divisor = selector.divisor.as_ref().map_or(0, |divisor| unit(&divisor.0));
+    let divisor = if divisor > 0 { divisor } else { unit("1") };
+    let amount = amount.map_or(0, unit);
+    Ok((amount / divisor + i64::from(amount % divisor > 0)).to_string())
 }
 
 /// `metadata.labels['key']` → (`metadata.labels`, `key`).
@@ -107,4 +106,38 @@ fn pairs(map: Option<&BTreeMap<String, String>>) -> String {
         })
         .collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resource_value;
+    use crate::pod_model::PodModel;
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    #[test]
+    fn resources_are_told_in_multiples_of_the_divisor_rounded_up() {
+        let pod = json!({"spec": {"containers": [{"name": "c", "resources": {
+            "requests": {"cpu": "1200m", "memory": "64Mi"}, "limits": {"memory": "1G"}}}]}});
+        let model = PodModel::new(Arc::new(serde_json::from_value(pod).expect("a pod")));
+        let allocatable = BTreeMap::from([("cpu".to_owned(), Quantity("4".to_owned()))]);
+        for (resource, divisor, expected) in [
+            ("requests.cpu", "0", "2"),
+            ("requests.cpu", "1", "2"),
+            ("requests.cpu", "1m", "1200"),
+            ("requests.memory", "1Ki", "65536"),
+            ("requests.memory", "1G", "1"),
+            ("limits.memory", "1Mi", "954"),
+            ("limits.memory", "", "1000000000"),
+            ("limits.cpu", "1m", "4000"),
+            ("requests.ephemeral-storage", "1", "0"),
+        ] {
+            let selector = json!({"resource": resource, "divisor": divisor});
+            let selector = serde_json::from_value(selector).expect("a selector");
+            let told = resource_value(&model, &selector, "c", &allocatable).expect("a value");
+            assert_eq!(told, expected, "{resource} / {divisor}");
+        }
+    }
 }

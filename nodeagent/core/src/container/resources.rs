@@ -2,10 +2,9 @@
 //!
 //! Follows kubelet `pkg/apis/core/v1/helper/qos`, `pkg/kubelet/cm/helpers_linux.go`, `pkg/kubelet/qos/policy.go`.
 
-use crate::quantity::{milli_value, whole_value};
 use crate::runtime_spec::LinuxResources;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use quantity::{milli, whole};
 
 const CPU_PERIOD_US: i64 = 100_000;
 const MIN_QUOTA_US: i64 = 1_000;
@@ -61,7 +60,7 @@ pub fn qos_class(pod: &Pod) -> QosClass {
         .iter()
         .chain(spec.init_containers.iter().flatten())
         .collect();
-    let positive = |quantity: Option<&Quantity>| quantity.is_some_and(|q| milli_value(q) > 0);
+    let positive = |amount: Option<&str>| amount.is_some_and(|text| milli(text) > 0);
     let mut any = false;
     let mut guaranteed = true;
     for container in containers {
@@ -73,7 +72,7 @@ pub fn qos_class(pod: &Pod) -> QosClass {
             let equal = match (request, limit) {
                 (_, None) => false,
                 (None, Some(_)) => true,
-                (Some(r), Some(l)) => milli_value(r) == milli_value(l),
+                (Some(r), Some(l)) => milli(r) == milli(l),
             };
             guaranteed &= equal && positive(limit);
         }
@@ -93,10 +92,10 @@ pub(super) fn container_resources(
     node_memory_bytes: i64,
 ) -> LinuxResources {
     let resources = container.resources.as_ref();
-    let cpu_limit = limited(resources, "cpu").map_or(0, milli_value);
-    let cpu_request = requested(resources, "cpu").map_or(cpu_limit, milli_value);
-    let memory_limit = limited(resources, "memory").map_or(0, whole_value);
-    let memory_request = requested(resources, "memory").map_or(memory_limit, whole_value);
+    let cpu_limit = limited(resources, "cpu").map_or(0, milli);
+    let cpu_request = requested(resources, "cpu").map_or(cpu_limit, milli);
+    let memory_limit = limited(resources, "memory").map_or(0, whole);
+    let memory_request = requested(resources, "memory").map_or(memory_limit, whole);
     LinuxResources {
         cpu_shares: shares(cpu_request),
         cpu_quota_us: quota(cpu_limit),
@@ -143,11 +142,9 @@ pub fn cgroup_resources(pod: &Pod) -> LinuxResources {
     };
     let cpu_request = total(&|c| {
         let r = c.resources.as_ref();
-        requested(r, "cpu")
-            .or_else(|| limited(r, "cpu"))
-            .map_or(0, milli_value)
+        requested(r, "cpu").or_else(|| limited(r, "cpu")).map_or(0, milli)
     });
-    let limit_of = |resource: &'static str, unit: fn(&Quantity) -> i64| {
+    let limit_of = |resource: &'static str, unit: fn(&str) -> i64| {
         if every(resource) {
             total(&|c| limited(c.resources.as_ref(), resource).map_or(0, unit))
         } else {
@@ -156,9 +153,9 @@ pub fn cgroup_resources(pod: &Pod) -> LinuxResources {
     };
     LinuxResources {
         cpu_shares: shares(cpu_request),
-        cpu_quota_us: quota(limit_of("cpu", milli_value)),
+        cpu_quota_us: quota(limit_of("cpu", milli)),
         cpu_period_us: CPU_PERIOD_US,
-        memory_limit_bytes: limit_of("memory", whole_value),
+        memory_limit_bytes: limit_of("memory", whole),
         oom_score_adj: 0,
     }
 }
@@ -174,16 +171,10 @@ fn quota(milli_cpu: i64) -> i64 {
     (milli_cpu * CPU_PERIOD_US / 1000).max(MIN_QUOTA_US)
 }
 
-pub(super) fn requested<'a>(
-    resources: Option<&'a ResourceRequirements>,
-    resource: &str,
-) -> Option<&'a Quantity> {
-    resources?.requests.as_ref()?.get(resource)
+pub(super) fn requested<'a>(resources: Option<&'a ResourceRequirements>, resource: &str) -> Option<&'a str> {
+    Some(&resources?.requests.as_ref()?.get(resource)?.0)
 }
 
-pub(super) fn limited<'a>(
-    resources: Option<&'a ResourceRequirements>,
-    resource: &str,
-) -> Option<&'a Quantity> {
-    resources?.limits.as_ref()?.get(resource)
+pub(super) fn limited<'a>(resources: Option<&'a ResourceRequirements>, resource: &str) -> Option<&'a str> {
+    Some(&resources?.limits.as_ref()?.get(resource)?.0)
 }

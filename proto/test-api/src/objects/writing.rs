@@ -114,7 +114,7 @@ impl Api {
         namespace: &str,
         mut object: Value,
     ) -> Result<Value, Failure> {
-        if kind.plural == "events" {
+        if kind.plural == "events" && !self.0.keeps_events {
             // Nobody reads them, and there are many.
             object["metadata"]["resourceVersion"] = json!("1");
             return Ok(object);

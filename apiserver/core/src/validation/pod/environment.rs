@@ -1,10 +1,10 @@
 //! Environment variables and the references they are filled from (`ValidateEnv`, `ValidateEnvFrom`).
 
+use quantity::Quantity;
 use serde_json::Value;
 
 use super::super::check;
 use crate::field_error::{ErrorList, FieldError, FieldPath};
-use crate::quantity::Quantity;
 use crate::{names, tree};
 
 pub(super) fn variables(container: &Value, path: &FieldPath) -> ErrorList {

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quantity::Quantity;
 use serde_json::Value;
 
 use super::super::check;
 use crate::field_error::{ErrorList, FieldError, FieldPath};
-use crate::quantity::Quantity;
 use crate::{names, tree};
 
 /// Requests and limits of a container, or the overhead of a pod.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use quantity::Quantity;
 use serde_json::Value;
 
 use super::super::{check, storage};
@@ -9,7 +10,6 @@ use super::containers::pull_policy;
 use super::environment::{field_reference, resource_reference};
 use super::mounts::Volumes;
 use crate::field_error::{ErrorList, FieldError, FieldPath};
-use crate::quantity::Quantity;
 use crate::{label_selector, names, tree};
 
 /// The kinds of sources, in the order in which upstream looks at them.
