@@ -3,6 +3,7 @@
 //! The scheduler decides on what it knows; two schedulers, or a stale one, may decide too much. Follows
 //! kubelet `pkg/kubelet/lifecycle/predicate.go`.
 
+use crate::container::together;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use quantity::{milli, whole};
@@ -32,7 +33,7 @@ pub fn rejection<'a>(
     let units: [(&str, Unit); 2] = [("cpu", milli), ("memory", whole)];
     for (name, unit) in units {
         let wanted = requests(pod, name, unit);
-        let used: i64 = others.clone().map(|other| requests(other, name, unit)).sum();
+        let used = together(others.clone().map(|other| requests(other, name, unit)));
         let capacity = room(name, unit);
         if wanted > 0 && used.saturating_add(wanted) > capacity {
             return refuse(name, wanted, used, capacity);
@@ -59,23 +60,23 @@ fn requests(pod: &Pod, resource: &str, unit: Unit) -> i64 {
             .and_then(|r| r.get(resource))
             .map_or(0, |request| unit(&request.0))
     };
-    let mut sidecars = 0;
-    let mut peak = 0;
+    let mut sidecars = 0_i64;
+    let mut peak = 0_i64;
     for init in spec.init_containers.iter().flatten() {
         if init.restart_policy.as_deref() == Some("Always") {
-            sidecars += of(init);
+            sidecars = of(init).saturating_add(sidecars);
             peak = peak.max(sidecars);
         } else {
-            peak = peak.max(sidecars + of(init));
+            peak = peak.max(of(init).saturating_add(sidecars));
         }
     }
-    let together = sidecars + spec.containers.iter().map(of).sum::<i64>();
+    let running = together(spec.containers.iter().map(of)).saturating_add(sidecars);
     let overhead = spec
         .overhead
         .as_ref()
         .and_then(|o| o.get(resource))
         .map_or(0, |overhead| unit(&overhead.0));
-    together.max(peak) + overhead
+    running.max(peak).saturating_add(overhead)
 }
 
 fn host_ports(pod: &Pod) -> Vec<(i32, String, String)> {
@@ -126,5 +127,17 @@ mod tests {
             reason(&port, &[&large, &large, &large]).as_deref(),
             Some("OutOfpods")
         );
+    }
+
+    #[test]
+    fn absurd_requests_are_refused_like_any_that_are_too_large() {
+        let allocatable = BTreeMap::from([("memory".to_owned(), Quantity("1Gi".to_owned()))]);
+        let absurd = json!({"name": "c", "resources": {"requests": {"memory": "9E"}}});
+        let absurd =
+            serde_json::from_value(json!({"spec": {"containers": [absurd, absurd]}})).expect("a pod");
+        let (reason, message) =
+            rejection(&absurd, std::iter::once(&absurd), &allocatable).expect("a refusal");
+        assert_eq!(reason, "OutOfmemory");
+        assert!(message.contains("requested: 9223372036854775807"), "{message}");
     }
 }

@@ -12,6 +12,7 @@ pub use downward::field_value;
 pub(crate) use downward::resource_value;
 pub use environment::{EnvironmentSources, environment, service_environment};
 pub use references::{References, references};
+pub(crate) use resources::together;
 pub use resources::{PodCgroups, QosClass, cgroup_resources, qos_class};
 
 /// A pod that cannot be run as it is written, or not yet. The text is the message of the container's

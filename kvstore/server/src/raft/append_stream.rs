@@ -63,6 +63,9 @@ where
     futures::stream::unfold(Some(stream), |stream| async move {
         let mut stream = stream?;
         let item = stream.next().await?;
+        if item.is_err() {
+            stream.connection.failed();
+        }
         let goes_on = matches!(&item, Ok(Ok(_)));
         Some((item, goes_on.then_some(stream)))
     })

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, Stream};
 use openraft::alias::{SnapshotOf, VoteOf};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
-use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2, stream_append_sequential};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -60,6 +60,13 @@ impl RaftNetwork {
 impl RaftNetworkFactory<TypeConfig> for RaftNetwork {
     type Network = Connection;
 
+    async fn new_heartbeat_client(&mut self, target: u64, node: &PeerNode) -> Connection {
+        Connection {
+            beats: true,
+            ..self.new_client(target, node).await
+        }
+    }
+
     async fn new_client(&mut self, target: u64, node: &PeerNode) -> Connection {
         self.peers.learn(target, &node.peer_urls);
         let address = self.peers.address(target);
@@ -72,6 +79,7 @@ impl RaftNetworkFactory<TypeConfig> for RaftNetwork {
             },
             client: self.peers.raft(&address),
             address,
+            beats: false,
             answered: Instant::now(),
             peers: self.peers.clone(),
             metrics: Arc::clone(&self.metrics),
@@ -86,6 +94,8 @@ pub struct Connection {
     to: raftpb::Receiver,
     address: String,
     client: RaftClient<Channel>,
+    /// Only for signs of life: each is a call by itself, which costs less than a stream for each.
+    beats: bool,
     /// When the connection last answered, or was made.
     answered: Instant,
     peers: Peers,
@@ -154,6 +164,11 @@ impl Connection {
     pub(super) fn sends(&self, message: &raftpb::AppendRequest) {
         let peer = self.metrics.peers.of(self.target);
         peer.sent_bytes.inc_by(message.encoded_len() as u64);
+    }
+
+    /// What goes out as a stream has failed.
+    pub(super) fn failed(&self) {
+        self.metrics.peers.of(self.target).send_failures.inc();
     }
 
     /// Something was answered.
@@ -237,10 +252,13 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         append_in(answered?)
     }
 
-    fn stream_append<'s, S>(&'s mut self, input: S, _option: RPCOption) -> BoxFuture<'s, Opened<'s>>
+    fn stream_append<'s, S>(&'s mut self, input: S, option: RPCOption) -> BoxFuture<'s, Opened<'s>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
+        if self.beats {
+            return stream_append_sequential(self, input, option);
+        }
         let answers = append_stream::open(self, input);
         futures::future::ready(Ok(answers)).boxed()
     }

@@ -225,6 +225,39 @@ fn a_member_that_missed_the_log_is_given_the_state() {
     });
 }
 
+#[test]
+fn signs_of_life_to_other_members_are_measured() {
+    let mut cluster = Cluster::start();
+    runtime().block_on(async {
+        put_soon(cluster.address(0), "k", "v").await;
+        let leader = cluster.leader(0).await;
+        let at = cluster.address(leader).to_owned();
+        let values = async |name: &str| {
+            let text = get(&at, "/metrics").await.body;
+            let of_name = text.lines().filter(|line| line.starts_with(name));
+            let values = of_name.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+            values.collect::<Vec<_>>()
+        };
+        let until = async |name: &str, wanted: fn(&[f64]) -> bool| {
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                let values = values(name).await;
+                if wanted(&values) {
+                    return;
+                }
+                assert!(Instant::now() < deadline, "{name}: {values:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let both = |values: &[f64]| values.len() == 2 && values.iter().all(|count| *count > 0.0);
+        until("etcd_network_peer_round_trip_time_seconds_count{", both).await;
+        cluster.kill((leader + 1) % 3);
+        let some = |values: &[f64]| values.iter().any(|count| *count > 0.0);
+        until("etcd_network_peer_sent_failures_total{", some).await;
+        until("etcd_server_heartbeat_send_failures_total", some).await;
+    });
+}
+
 /// etcd `tests/integration/v3_lease_test.go`, `TestV3LeaseKeepAliveForwardingCatchError`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keeping_a_lease_alive_ends_when_a_needed_leader_is_lost() {

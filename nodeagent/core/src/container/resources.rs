@@ -106,8 +106,8 @@ pub(super) fn container_resources(
             QosClass::Guaranteed => -997,
             QosClass::BestEffort => 1000,
             QosClass::Burstable => {
-                let share = 1000 * memory_request / node_memory_bytes.max(1);
-                (1000 - share).clamp(3, 999)
+                let share = memory_request.saturating_mul(1000) / node_memory_bytes.max(1);
+                1000_i64.saturating_sub(share).clamp(3, 999)
             }
         },
     }
@@ -118,12 +118,13 @@ pub fn cgroup_resources(pod: &Pod) -> LinuxResources {
     let Some(spec) = &pod.spec else {
         return LinuxResources::default();
     };
-    let sum = |value: &dyn Fn(&Container) -> i64| -> i64 { spec.containers.iter().map(value).sum() };
-    let sidecars = |value: &dyn Fn(&Container) -> i64| -> i64 {
+    let sum = |value: &dyn Fn(&Container) -> i64| together(spec.containers.iter().map(value));
+    let sidecars = |value: &dyn Fn(&Container) -> i64| {
         let all = spec.init_containers.iter().flatten();
-        all.filter(|c| c.restart_policy.as_deref() == Some("Always"))
-            .map(value)
-            .sum()
+        together(
+            all.filter(|c| c.restart_policy.as_deref() == Some("Always"))
+                .map(value),
+        )
     };
     let peak = |value: &dyn Fn(&Container) -> i64| -> i64 {
         let all = spec.init_containers.iter().flatten();
@@ -132,7 +133,8 @@ pub fn cgroup_resources(pod: &Pod) -> LinuxResources {
             .max()
             .unwrap_or(0)
     };
-    let total = |value: &dyn Fn(&Container) -> i64| (sum(value) + sidecars(value)).max(peak(value));
+    let total =
+        |value: &dyn Fn(&Container) -> i64| sum(value).saturating_add(sidecars(value)).max(peak(value));
     let every = |resource: &str| {
         let mut all = spec
             .containers
@@ -160,15 +162,20 @@ pub fn cgroup_resources(pod: &Pod) -> LinuxResources {
     }
 }
 
+/// The sum of amounts; what is too much for one counts as the most there is.
+pub(crate) fn together(amounts: impl Iterator<Item = i64>) -> i64 {
+    amounts.fold(0, i64::saturating_add)
+}
+
 fn shares(milli_cpu: i64) -> i64 {
-    (milli_cpu * 1024 / 1000).clamp(MIN_SHARES, MAX_SHARES)
+    (milli_cpu.saturating_mul(1024) / 1000).clamp(MIN_SHARES, MAX_SHARES)
 }
 
 fn quota(milli_cpu: i64) -> i64 {
     if milli_cpu == 0 {
         return 0;
     }
-    (milli_cpu * CPU_PERIOD_US / 1000).max(MIN_QUOTA_US)
+    (milli_cpu.saturating_mul(CPU_PERIOD_US) / 1000).max(MIN_QUOTA_US)
 }
 
 pub(super) fn requested<'a>(resources: Option<&'a ResourceRequirements>, resource: &str) -> Option<&'a str> {
@@ -177,4 +184,27 @@ pub(super) fn requested<'a>(resources: Option<&'a ResourceRequirements>, resourc
 
 pub(super) fn limited<'a>(resources: Option<&'a ResourceRequirements>, resource: &str) -> Option<&'a str> {
     Some(&resources?.limits.as_ref()?.get(resource)?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{QosClass, cgroup_resources, container_resources};
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+
+    #[test]
+    fn absurd_amounts_count_as_the_most_there_is() {
+        let amounts = json!({"cpu": "9E", "memory": "9E"});
+        let resources = json!({"requests": amounts, "limits": amounts});
+        let container = json!({"name": "c", "resources": resources});
+        let pod: Pod =
+            serde_json::from_value(json!({"spec": {"containers": [container, container]}})).expect("a pod");
+        let whole = cgroup_resources(&pod);
+        assert_eq!(whole.memory_limit_bytes, i64::MAX);
+        assert_eq!(whole.cpu_shares, super::MAX_SHARES);
+        let first = &pod.spec.as_ref().expect("a spec").containers[0];
+        let first = container_resources(first, QosClass::Burstable, false, 1 << 30);
+        assert_eq!(first.oom_score_adj, 3);
+        assert!(first.cpu_quota_us > 0);
+    }
 }
