@@ -24,6 +24,12 @@ const STOP: Duration = Duration::from_millis(600);
 /// A role that can't start now, because another on the machine doesn't answer yet, is started again after this.
 const RESTART: Duration = Duration::from_millis(500);
 
+/// All nodes together have as many at least: what three Deployments of five pods, while they are rolled out, and two
+/// StatefulSets of three ask for at most.
+const PROCESSORS: u32 = 8;
+/// What a node has at least: few, so that not every pod fits everywhere.
+const FEW_PROCESSORS: u32 = 4;
+
 /// What a node is made of beside its agent, and what outlives it.
 #[derive(Clone)]
 pub(crate) struct NodeHardware {
@@ -35,7 +41,8 @@ pub(crate) struct NodeHardware {
 }
 
 impl NodeHardware {
-    pub(crate) fn new(number: usize) -> Self {
+    /// The machine of that number in a cluster of so many nodes.
+    pub(crate) fn new(number: usize, nodes: u32) -> Self {
         let skew = Skew::default();
         let runtime = FakeRuntime::new(Arc::new(SimClock::of(&skew)), &format!("10.244.{number}"));
         runtime.set_behaviour(FakeBehaviour {
@@ -46,7 +53,10 @@ impl NodeHardware {
             skew,
             terminator: Terminator::default(),
             runtime: Arc::new(runtime),
-            host: Arc::new(FakeHost::new(4, 8 << 30)),
+            host: Arc::new(FakeHost::new(
+                PROCESSORS.div_ceil(nodes.max(1)).max(FEW_PROCESSORS),
+                8 << 30,
+            )),
         }
     }
 }

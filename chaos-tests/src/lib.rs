@@ -17,6 +17,7 @@ mod identities;
 pub mod invariants;
 pub mod observer;
 mod options;
+mod remains;
 mod topology;
 pub mod users;
 mod world;

@@ -6,6 +6,7 @@ use crate::identities::Directory;
 use crate::invariants::{self, Excuses};
 use crate::observer::Observer;
 use crate::options::Options;
+use crate::remains;
 use crate::topology::{Machine, Role, with_role};
 use crate::users::{self, Identity, Sessions, Wishlist};
 use chaos_store::chronicle::Chronicle;
@@ -123,11 +124,12 @@ pub fn run(options: Options) -> Report {
     let mut violation = observed.or(ended.err());
     let (_, recorded) = history.take();
     let told = sessions.take();
-    let (mut revision, mut failovers) = (0, Failovers::default());
+    let (mut revision, mut failovers, mut remains) = (0, Failovers::default(), Vec::new());
     let judged = Chronicle::of(&recorded).and_then(|chronicle| {
         revision = chronicle.last();
         let changes = invariants::changes(&chronicle);
         failovers = failover::measure(&changes, &faults.incidents(), &machines);
+        remains = remains::lines(&changes);
         let excuses = Excuses {
             nodes_hit_at: faults.first_hit(&with_role(&machines, Role::Agent)),
             clocks_were_wrong: options.trouble.faults.contains_key(&FaultKind::ClockJump),
@@ -141,7 +143,8 @@ pub fn run(options: Options) -> Report {
     }
     let dump = if violation.is_some() {
         let recent = seeds.trace.recent();
-        recent.into_iter().rev().take(DUMPED_LINES).rev().collect()
+        let recent = recent.into_iter().rev().take(DUMPED_LINES).rev();
+        remains.into_iter().chain(recent).collect()
     } else {
         Vec::new()
     };
@@ -174,12 +177,13 @@ fn populate(
         .serialize_pem()
         .into();
     let mut all = BTreeMap::new();
+    let nodes = u32::try_from(with_role(machines, Role::Agent).len()).unwrap_or(u32::MAX);
     for (number, machine) in machines.iter().enumerate() {
         let hardware = Hardware {
             machine: machine.clone(),
             directory: Arc::clone(directory),
             disk: MemoryDisk::new(),
-            node: NodeHardware::new(number + 1),
+            node: NodeHardware::new(number + 1, nodes),
             signing_key_pem: Arc::clone(&key),
         };
         all.insert(machine.name, hardware.clone());
