@@ -13,7 +13,7 @@ use crate::invariants::{CONFIG_MAPS, Change};
 use crate::topology::{Machine, Role, with_role};
 use crate::users::APPLIED;
 use chaos_store::{Failovers, Incident};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// A fault that was over for so long has left nothing.
@@ -48,6 +48,10 @@ impl Lost<'_> {
 /// The times of a world, by what was lost.
 pub(crate) fn measure(changes: &[Change], incidents: &[Incident], machines: &[Machine]) -> Failovers {
     let mut found = Failovers::default();
+    let nodes = machines.iter().filter(|machine| machine.roles == [Role::Agent]);
+    let nodes: Vec<&str> = nodes.map(|node| node.name).collect();
+    // A node that is away doesn't keep a control plane from going on.
+    let of_the_plane = |incident: &Incident| incident.members.iter().any(|member| !nodes.contains(member));
     for incident in incidents {
         let Some(machine) = incident.takes_away(AWAY) else {
             continue;
@@ -63,12 +67,6 @@ pub(crate) fn measure(changes: &[Change], incidents: &[Incident], machines: &[Ma
         let does = |role| with_role(machines, role).contains(&machine);
         let others = |role| with_role(machines, role).len() > usize::from(does(role));
         let replaced = |role| does(role) && others(role);
-        // A node that is away doesn't keep a control plane from going on.
-        let of_the_plane = |incident: &Incident| {
-            let nodes = machines.iter().filter(|machine| machine.roles == [Role::Agent]);
-            let nodes: Vec<&str> = nodes.map(|node| node.name).collect();
-            incident.members.iter().any(|member| !nodes.contains(member))
-        };
         if is_alone(incident, incidents, PATIENCE, of_the_plane) {
             if replaced(Role::Store) && incident.leader == Some(machine) {
                 found.add("store-leader", lost.until(next_revision(&lost)));
@@ -115,17 +113,25 @@ fn next_revision<'a>(lost: &Lost<'a>) -> Option<&'a Change> {
 
 /// Until each of those who apply has written again; `None`: nobody does.
 fn until_all_write(lost: &Lost) -> Option<Duration> {
-    let is_theirs = |change: &&Change| change.key == format!("{CONFIG_MAPS}default/{APPLIED}");
-    let fields = |object: &Option<Value>| object.as_ref()?.pointer("/data")?.as_object().cloned();
+    let key = format!("{CONFIG_MAPS}default/{APPLIED}");
+    let is_theirs = |change: &&Change| change.key == key;
     let last = fields(&lost.before.iter().rfind(is_theirs)?.after)?;
     let times = last.keys().map(|user| {
-        let value = |object: &Option<Value>| fields(object).and_then(|fields| fields.get(user).cloned());
         let writes = |change: &&Change| {
             is_theirs(change)
                 && change.at > lost.incident.began + ON_ITS_WAY
-                && value(&change.before) != value(&change.after)
+                && field(&change.before, user) != field(&change.after, user)
         };
         lost.until(lost.after.iter().find(writes))
     });
     times.max()
+}
+
+/// What a ConfigMap holds.
+fn fields(map: &Option<Value>) -> Option<&Map<String, Value>> {
+    map.as_ref()?.pointer("/data")?.as_object()
+}
+
+fn field<'a>(map: &'a Option<Value>, name: &str) -> Option<&'a Value> {
+    fields(map)?.get(name)
 }

@@ -12,6 +12,7 @@ mod rollout;
 mod running;
 mod watches;
 
+pub(crate) use leading::holder;
 pub use running::once_each;
 
 use crate::users::Session;
@@ -101,6 +102,15 @@ pub fn check(changes: &[Change], sessions: &[Session], excuses: Excuses) -> Resu
 pub(crate) struct Objects(pub(crate) BTreeMap<String, Value>);
 
 impl Objects {
+    /// Those of `folder` after `changes`.
+    pub(crate) fn of<'a>(changes: impl IntoIterator<Item = &'a Change>, folder: &str) -> Self {
+        let mut objects = Self::default();
+        for change in changes.into_iter().filter(|change| change.is_of(folder)) {
+            objects.follow(change);
+        }
+        objects
+    }
+
     pub(crate) fn follow(&mut self, change: &Change) {
         match &change.after {
             Some(object) => self.0.insert(change.key.clone(), object.clone()),
@@ -112,6 +122,22 @@ impl Objects {
 /// The text at a path, empty when there is none.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+}
+
+/// The whole number at a path, zero when there is none.
+pub fn number(object: &Value, pointer: &str) -> i64 {
+    object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// Whether it is on its way out.
+pub fn is_going(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some()
+}
+
+/// What its status says is so, and isn't.
+pub fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -66,9 +66,7 @@ impl Options {
             workload,
         }
     }
-}
 
-impl Options {
     /// The machines that faults happen to.
     pub fn victims<'a>(&self, machines: &'a [Machine]) -> impl Iterator<Item = &'a Machine> {
         let is_meant = |machine: &&Machine| {

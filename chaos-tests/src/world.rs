@@ -14,8 +14,8 @@ use chaos_store::history::History;
 use chaos_store::observer::Report as Findings;
 use chaos_store::stage::{Board, Stage};
 use chaos_store::{
-    Class, EPHEMERAL_PORTS, Ending, Exits, Failovers, FaultKind, Faults, Replacements, Seeds, Targets, Told,
-    USUAL_LATENCY, Violation, verdict,
+    Class, Ending, Exits, Failovers, FaultKind, Faults, Replacements, Seeds, Targets, Told, Violation,
+    simulation, verdict,
 };
 use kvstore_storage::MemoryDisk;
 use std::collections::BTreeMap;
@@ -35,7 +35,6 @@ const LIMIT: Duration = Duration::from_secs(1_800);
 const COMPARE_EVERY: u64 = 50;
 const USERS: &str = "users";
 const OBSERVER: &str = "observer";
-const DUMPED_LINES: usize = 40;
 
 /// How a world ended.
 #[derive(Debug)]
@@ -83,15 +82,7 @@ impl Report {
 /// Runs one world to its end. At most one in a process: see `support::sim`.
 pub fn run(options: Options) -> Report {
     let seeds = Seeds::new(options.seed, options.trouble.sabotage);
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(options.seed)
-        .simulation_duration(LIMIT)
-        .tick_duration(Duration::from_millis(2))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(USUAL_LATENCY)
-        .tcp_capacity(65_536)
-        .ephemeral_ports(EPHEMERAL_PORTS)
-        .build();
+    let mut sim = simulation(options.seed, LIMIT, Duration::from_millis(2));
     let machines = options.topology.machines(options.nodes);
     let directory = Arc::new(Directory::new(&machines));
     let (board, exits) = (Board::default(), Exits::default());
@@ -124,12 +115,11 @@ pub fn run(options: Options) -> Report {
     let mut violation = observed.or(ended.err());
     let (_, recorded) = history.take();
     let told = sessions.take();
-    let (mut revision, mut failovers, mut remains) = (0, Failovers::default(), Vec::new());
+    let (mut revision, mut changes, mut failovers) = (0, Vec::new(), Failovers::default());
     let judged = Chronicle::of(&recorded).and_then(|chronicle| {
         revision = chronicle.last();
-        let changes = invariants::changes(&chronicle);
+        changes = invariants::changes(&chronicle);
         failovers = failover::measure(&changes, &faults.incidents(), &machines);
-        remains = remains::lines(&changes);
         let excuses = Excuses {
             nodes_hit_at: faults.first_hit(&with_role(&machines, Role::Agent)),
             clocks_were_wrong: options.trouble.faults.contains_key(&FaultKind::ClockJump),
@@ -141,23 +131,14 @@ pub fn run(options: Options) -> Report {
     if violation.as_ref().is_none_or(weaker) {
         violation = judged.err().or(violation);
     }
-    let dump = if violation.is_some() {
-        let recent = seeds.trace.recent();
-        let recent = recent.into_iter().rev().take(DUMPED_LINES).rev();
-        remains.into_iter().chain(recent).collect()
-    } else {
-        Vec::new()
-    };
+    let ending = Ending::new(
+        violation,
+        (simulated, healed_in, revision),
+        (&faults, &seeds.trace),
+        || remains::lines(&changes),
+    );
     Report {
-        ending: Ending {
-            violation,
-            simulated,
-            healed_in,
-            revision,
-            faults: faults.log().to_vec(),
-            dump,
-            trace: seeds.trace.summary(),
-        },
+        ending,
         failovers,
         watches: told.len(),
         options,

@@ -2,7 +2,9 @@
 //! something to do by then, until it is done.
 
 use super::Lost;
-use crate::invariants::{Change, DEPLOYMENTS, LEASES, Objects, PODS, text};
+use crate::invariants::{
+    Change, DEPLOYMENTS, LEASES, Objects, PODS, conditions, holder, is_going, number, text,
+};
 use chaos_store::Failovers;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -57,10 +59,6 @@ fn taken(lost: &Lost, lease: &str, kind: &str, found: &mut Failovers) -> Option<
     taken
 }
 
-fn holder(lease: &Value) -> &str {
-    text(lease, "/spec/holderIdentity")
-}
-
 /// Each boot of a machine adds something of its own to its name.
 fn is_of(holder: &str, machine: &str) -> bool {
     holder.split_once('_').is_some_and(|(name, _)| name == machine)
@@ -73,35 +71,21 @@ fn objects<T>(
     at: usize,
     wanted: impl Fn(&Value) -> Option<T>,
 ) -> BTreeMap<String, T> {
-    let mut objects = Objects::default();
     let past = lost.before.iter().chain(&lost.after[..=at]);
-    for change in past.filter(|change| change.is_of(folder)) {
-        objects.follow(change);
-    }
-    let objects = objects.0.into_iter();
+    let objects = Objects::of(past, folder).0.into_iter();
     objects
         .filter_map(|(key, object)| Some((key, wanted(&object)?)))
         .collect()
 }
 
-fn is_going(object: &Value) -> bool {
-    object.pointer("/metadata/deletionTimestamp").is_some()
-}
-
 fn is_unschedulable(pod: &Value) -> bool {
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    let mut reasons = conditions
-        .into_iter()
-        .flatten()
-        .map(|condition| text(condition, "/reason"));
-    reasons.any(|reason| reason == "Unschedulable")
+    conditions(pod).any(|condition| text(condition, "/reason") == "Unschedulable")
 }
 
 /// The wanted one, and the one that its controller has seen.
 fn generations(object: &Value) -> (i64, i64) {
-    let number = |pointer| object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
     (
-        number("/metadata/generation"),
-        number("/status/observedGeneration"),
+        number(object, "/metadata/generation"),
+        number(object, "/status/observedGeneration"),
     )
 }

@@ -3,19 +3,13 @@
 //! Only those count that had all their pods bound, and whose users want the same of them until long after.
 
 use super::{Lost, NODE_AWAY};
-use crate::invariants::{Change, Objects, PODS, REPLICA_SETS, text};
+use crate::invariants::{Change, Objects, PODS, REPLICA_SETS, is_going, number, text};
 use chaos_store::Failovers;
 use serde_json::Value;
 
 pub(super) fn pods(lost: &Lost, found: &mut Failovers) {
-    let (mut sets, mut pods) = (Objects::default(), Objects::default());
-    for change in lost.before {
-        if change.is_of(REPLICA_SETS) {
-            sets.follow(change);
-        } else if change.is_of(PODS) {
-            pods.follow(change);
-        }
-    }
+    let sets = Objects::of(lost.before, REPLICA_SETS);
+    let pods = Objects::of(lost.before, PODS);
     for (key, set) in &sets.0 {
         let (wanted, uid) = (replicas(set), text(set, "/metadata/uid"));
         let of_it = pods.0.values().filter(|pod| is_of(pod, uid) && counts(pod));
@@ -55,10 +49,7 @@ fn replaced<'a>(lost: &Lost<'a>, before: &Objects, (uid, wanted): (&str, usize))
 }
 
 fn replicas(set: &Value) -> usize {
-    let replicas = set.pointer("/spec/replicas").and_then(Value::as_u64);
-    replicas
-        .and_then(|count| usize::try_from(count).ok())
-        .unwrap_or(0)
+    usize::try_from(number(set, "/spec/replicas")).unwrap_or(0)
 }
 
 fn node(pod: &Value) -> &str {
@@ -68,7 +59,7 @@ fn node(pod: &Value) -> &str {
 /// Neither on its way out nor at its end.
 fn counts(pod: &Value) -> bool {
     let ended = matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
-    !ended && pod.pointer("/metadata/deletionTimestamp").is_none()
+    !ended && !is_going(pod)
 }
 
 fn is_of(pod: &Value, uid: &str) -> bool {

@@ -5,7 +5,7 @@
 //! `tryAcquireOrRenew`. A candidate counts from when it saw the last renewal, which is no earlier than the time written
 //! in it, as long as all clocks agree.
 
-use super::{Change, LEASES, text};
+use super::{Change, LEASES, number, text};
 use chaos_store::Violation;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -43,7 +43,7 @@ pub(super) fn check(changes: &[Change]) -> Result<(), Violation> {
     Ok(())
 }
 
-fn holder(lease: &Value) -> &str {
+pub(crate) fn holder(lease: &Value) -> &str {
     text(lease, "/spec/holderIdentity")
 }
 
@@ -61,6 +61,5 @@ fn duration(lease: &Value) -> SignedDuration {
     if let Some(millis) = exact {
         return SignedDuration::from_millis(millis);
     }
-    let seconds = lease.pointer("/spec/leaseDurationSeconds");
-    SignedDuration::from_secs(seconds.and_then(Value::as_i64).unwrap_or(0))
+    SignedDuration::from_secs(number(lease, "/spec/leaseDurationSeconds"))
 }

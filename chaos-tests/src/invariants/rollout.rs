@@ -4,7 +4,7 @@
 //! Source: upstream `pkg/controller/deployment/rolling.go`. Judged only until a node is hit: what a node
 //! takes with it is not the roll-out's doing. Scaling down is not a roll-out either: the wish falls first.
 
-use super::{Change, DEPLOYMENTS, Objects, PODS, REPLICA_SETS, text};
+use super::{Change, DEPLOYMENTS, Objects, PODS, REPLICA_SETS, conditions, is_going, number, text};
 use chaos_store::Violation;
 use serde_json::Value;
 
@@ -34,12 +34,9 @@ pub(super) fn check<'a>(changes: impl Iterator<Item = &'a Change>) -> Result<(),
 
 /// Ready and not on its way out.
 fn is_available(pod: &Value) -> bool {
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    let ready = conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| text(condition, "/type") == "Ready" && text(condition, "/status") == "True");
-    ready && pod.pointer("/metadata/deletionTimestamp").is_none()
+    let ready =
+        |condition: &Value| text(condition, "/type") == "Ready" && text(condition, "/status") == "True";
+    conditions(pod).any(ready) && !is_going(pod)
 }
 
 /// One available pod less: are there enough others?
@@ -54,11 +51,10 @@ fn judge(
     let Some(deployment) = deployments.0.get(&format!("{DEPLOYMENTS}default/{app}")) else {
         return Ok(());
     };
-    if deployment.pointer("/metadata/deletionTimestamp").is_some() {
+    if is_going(deployment) {
         return Ok(());
     }
-    let number = |object: &Value, pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
-    let wanted = number(deployment, "/spec/replicas").unwrap_or(0);
+    let wanted = number(deployment, "/spec/replicas");
     let generation = number(deployment, "/metadata/generation");
     // What the controller has not heard of yet can't be its yardstick: a wish that has just grown.
     if number(deployment, "/status/observedGeneration") != generation {
@@ -66,7 +62,7 @@ fn judge(
     }
     let of_this = |object: &&Value| text(object, "/metadata/labels/app") == app;
     let all = sets.0.values().filter(of_this);
-    let held: i64 = all.filter_map(|set| number(set, "/spec/replicas")).sum();
+    let held: i64 = all.map(|set| number(set, "/spec/replicas")).sum();
     let available = pods
         .0
         .values()
@@ -75,7 +71,7 @@ fn judge(
         .count();
     let available = i64::try_from(available).unwrap_or(i64::MAX);
     // It never had more than it holds: the Deployment was still growing.
-    let reached = number(deployment, "/status/availableReplicas").unwrap_or(0);
+    let reached = number(deployment, "/status/availableReplicas");
     if held >= wanted && reached >= wanted && available < wanted - MAX_UNAVAILABLE {
         return Err(Violation::safety(
             "a roll-out keeps replicas - maxUnavailable pods available",

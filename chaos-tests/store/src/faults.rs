@@ -6,22 +6,16 @@ use crate::incident::Incident;
 use crate::links::{Break, Links};
 use crate::members::{Exit, Exits, Replacements, Terminator};
 use crate::outcome::Violation;
+use crate::simulation::USUAL_LATENCY;
 use crate::stage::{Board, Stage};
 use jiff::SignedDuration;
 use kvstore_server::MemberError;
 use kvstore_storage::MemoryDisk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 use support::Random;
 use support::sim::Skew;
 use turmoil::Sim;
-
-/// Messages usually take from 1 ms to this.
-pub const USUAL_LATENCY: Duration = Duration::from_millis(4);
-/// Ports that a host connects from, one after the other. Turmoil panics when they have come round and a peer that was
-/// cut off still holds the same one open: so many last for a world.
-pub const EPHEMERAL_PORTS: RangeInclusive<u16> = 16_384..=65_535;
 
 /// Who was asked to stop and has not by then loses its power.
 const TIME_TO_STOP: Duration = Duration::from_secs(10);

@@ -1,9 +1,13 @@
 //! How a world ended, for people and for machines.
 
+use crate::faults::Faults;
 use serde_json::{Value, json};
 use std::fmt;
 use std::time::Duration;
-use support::sim::TraceSummary;
+use support::sim::{Trace, TraceSummary};
+
+/// Lines of the network's in the report of a violation.
+const DUMPED_LINES: usize = 40;
 
 /// What kind of promise was broken; the runner's exit code says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +94,31 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// `seen` is asked only after a violation; what last crossed the network goes with it.
+    pub fn new(
+        violation: Option<Violation>,
+        (simulated, healed_in, revision): (Duration, Duration, i64),
+        (faults, trace): (&Faults, &Trace),
+        seen: impl FnOnce() -> Vec<String>,
+    ) -> Self {
+        let mut dump = Vec::new();
+        if violation.is_some() {
+            let recent = trace.recent();
+            let last = recent.len().saturating_sub(DUMPED_LINES);
+            dump.extend(seen());
+            dump.extend(recent.into_iter().skip(last));
+        }
+        Self {
+            violation,
+            simulated,
+            healed_in,
+            revision,
+            faults: faults.log().to_vec(),
+            dump,
+            trace: trace.summary(),
+        }
+    }
+
     /// What led to a violation, for people, if there is one.
     ///
     /// # Errors

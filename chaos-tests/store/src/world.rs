@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::failover::Failovers;
 use crate::fault_kind::FaultKind;
-use crate::faults::{EPHEMERAL_PORTS, Faults, Targets, USUAL_LATENCY};
+use crate::faults::{Faults, Targets};
 use crate::history::History;
 use crate::members::{self, Exits, MemberOptions, Replacements, Terminator};
 use crate::observer::{self, Report as ObserverReport};
@@ -12,6 +12,7 @@ use crate::oracles;
 use crate::outcome::{Ending, Violation, verdict};
 use crate::program::Told;
 use crate::seeds::Seeds;
+use crate::simulation::simulation;
 use crate::stage::Board;
 use crate::workload::{
     Duties, etcd_user, kubernetes_user, lease_holder, operator, prober, replacer, watcher,
@@ -31,8 +32,6 @@ const LIMIT: Duration = Duration::from_secs(400);
 /// Clients live on two hosts, so that they can be cut off from members apart from each other.
 const CLIENT_HOSTS: [&str; 2] = ["clients-1", "clients-2"];
 const OBSERVER: &str = "observer";
-/// The first member sees the rest of the world from here: what it kept of the trace.
-const DUMPED_LINES: usize = 40;
 
 /// How a world ended.
 #[derive(Debug)]
@@ -83,15 +82,7 @@ impl Report {
 /// Runs one world to its end. At most one in a process: see `support::sim`.
 pub fn run(options: Options) -> Report {
     let seeds = Seeds::new(options.seed, options.trouble.sabotage);
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(options.seed)
-        .simulation_duration(LIMIT)
-        .tick_duration(Duration::from_millis(1))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(USUAL_LATENCY)
-        .tcp_capacity(65_536)
-        .ephemeral_ports(EPHEMERAL_PORTS)
-        .build();
+    let mut sim = simulation(options.seed, LIMIT, Duration::from_millis(1));
     let members = &members::NAMES[..options.members];
     let (history, board) = (History::default(), Board::default());
     let (findings, exits) = (ObserverReport::default(), Exits::default());
@@ -161,13 +152,7 @@ pub fn run(options: Options) -> Report {
     let simulated = sim.elapsed();
     let (operations, sessions) = history.take();
     let failovers = Failovers::of(&operations, faults.leader_hits());
-    let (observed, healed_in, dump) = findings.with(|findings| {
-        (
-            findings.violation.take(),
-            findings.healed_in,
-            dump(&findings.seen),
-        )
-    });
+    let (observed, healed_in) = findings.with(|findings| (findings.violation.take(), findings.healed_in));
     let mut violation = ended.err().or(observed);
     let mut revision = 0;
     if violation.is_none() {
@@ -176,21 +161,14 @@ pub fn run(options: Options) -> Report {
             Err(found) => violation = Some(found),
         }
     }
-    let mut dump = if violation.is_some() { dump } else { Vec::new() };
-    if violation.is_some() {
-        let recent = seeds.trace.recent();
-        dump.extend(recent.into_iter().rev().take(DUMPED_LINES).rev());
-    }
+    let ending = Ending::new(
+        violation,
+        (simulated, healed_in, revision),
+        (&faults, &seeds.trace),
+        || findings.with(|findings| dump(&findings.seen)),
+    );
     Report {
-        ending: Ending {
-            violation,
-            simulated,
-            healed_in,
-            revision,
-            faults: faults.log().to_vec(),
-            dump,
-            trace: seeds.trace.summary(),
-        },
+        ending,
         operations: operations.len(),
         failovers,
         sessions: sessions.len(),

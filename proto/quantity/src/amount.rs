@@ -74,6 +74,12 @@ impl Quantity {
     pub fn is_integer(&self) -> bool {
         self.nanos % NANO == 0
     }
+
+    /// What comes of this and `other`: in this one's notation, unless this is zero, which has none.
+    fn joined_with(self, other: Self, nanos: i128) -> Self {
+        let format = if self.is_zero() { other.format } else { self.format };
+        Self { nanos, format }
+    }
 }
 
 fn saturate(value: i128) -> i64 {
@@ -110,11 +116,7 @@ impl Add for Quantity {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        let format = if self.is_zero() { other.format } else { self.format };
-        Self {
-            nanos: self.nanos.saturating_add(other.nanos),
-            format,
-        }
+        self.joined_with(other, self.nanos.saturating_add(other.nanos))
     }
 }
 
@@ -122,10 +124,6 @@ impl Sub for Quantity {
     type Output = Self;
 
     fn sub(self, other: Self) -> Self {
-        let format = if self.is_zero() { other.format } else { self.format };
-        Self {
-            nanos: self.nanos.saturating_sub(other.nanos),
-            format,
-        }
+        self.joined_with(other, self.nanos.saturating_sub(other.nanos))
     }
 }

@@ -160,13 +160,13 @@ impl Connection {
         }
     }
 
-    /// An append of the stream goes out.
+    /// An append goes out.
     pub(super) fn sends(&self, message: &raftpb::AppendRequest) {
         let peer = self.metrics.peers.of(self.target);
         peer.sent_bytes.inc_by(message.encoded_len() as u64);
     }
 
-    /// What goes out as a stream has failed.
+    /// An append, or a stream of them, has failed.
     pub(super) fn failed(&self) {
         self.metrics.peers.of(self.target).send_failures.inc();
     }
@@ -234,19 +234,17 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             APPEND_TIMEOUT
         };
         let message = self.append_out(&request);
-        let metrics = Arc::clone(&self.metrics);
-        let peer = metrics.peers.of(self.target);
-        peer.sent_bytes.inc_by(message.encoded_len() as u64);
+        self.sends(&message);
         let asked = Instant::now();
         let mut client = self.client();
         let call = async move { client.append(message).await };
         let answered = self.call(RPCTypes::AppendEntries, timeout, call).await;
         match (&answered, request.entries.is_empty()) {
-            (Ok(_), true) => peer.answered(asked.elapsed()),
+            (Ok(_), true) => self.metrics.peers.of(self.target).answered(asked.elapsed()),
             (Ok(_), false) => {}
             (Err(_), heartbeat) => {
-                peer.send_failures.inc();
-                metrics.state.heartbeats_failed.inc_by(u64::from(heartbeat));
+                self.failed();
+                self.metrics.state.heartbeats_failed.inc_by(u64::from(heartbeat));
             }
         }
         append_in(answered?)

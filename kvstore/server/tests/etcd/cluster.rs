@@ -1,6 +1,6 @@
 //! Three members with real disks and mutual TLS between them.
 
-use super::harness::{Node, PATIENCE, channel, get_prefix, kv, put_soon};
+use super::harness::{Node, PATIENCE, channel, get_prefix, kv, put_soon, until};
 use super::http_client::get;
 use kvstore_server::{ClusterPeer, DataDir, MemberConfig, PeerTls, member_id};
 use kvstore_storage::{MemoryDisk, RocksOptions};
@@ -232,29 +232,21 @@ fn signs_of_life_to_other_members_are_measured() {
         put_soon(cluster.address(0), "k", "v").await;
         let leader = cluster.leader(0).await;
         let at = cluster.address(leader).to_owned();
-        let values = async |name: &str| {
-            let text = get(&at, "/metrics").await.body;
-            let of_name = text.lines().filter(|line| line.starts_with(name));
-            let values = of_name.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-            values.collect::<Vec<_>>()
-        };
-        let until = async |name: &str, wanted: fn(&[f64]) -> bool| {
-            let deadline = Instant::now() + PATIENCE;
-            loop {
-                let values = values(name).await;
-                if wanted(&values) {
-                    return;
-                }
-                assert!(Instant::now() < deadline, "{name}: {values:?}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        let measured = async |name: &str, wanted: fn(&[f64]) -> bool| {
+            until(name, async || {
+                let text = get(&at, "/metrics").await.body;
+                let of_name = text.lines().filter(|line| line.starts_with(name));
+                let values = of_name.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok());
+                wanted(&values.collect::<Vec<f64>>()).then_some(())
+            })
+            .await;
         };
         let both = |values: &[f64]| values.len() == 2 && values.iter().all(|count| *count > 0.0);
-        until("etcd_network_peer_round_trip_time_seconds_count{", both).await;
+        measured("etcd_network_peer_round_trip_time_seconds_count{", both).await;
         cluster.kill((leader + 1) % 3);
         let some = |values: &[f64]| values.iter().any(|count| *count > 0.0);
-        until("etcd_network_peer_sent_failures_total{", some).await;
-        until("etcd_server_heartbeat_send_failures_total", some).await;
+        measured("etcd_network_peer_sent_failures_total{", some).await;
+        measured("etcd_server_heartbeat_send_failures_total", some).await;
     });
 }
 

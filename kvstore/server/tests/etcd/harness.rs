@@ -175,3 +175,15 @@ pub async fn get_prefix(address: &str, prefix: &str) -> Result<RangeResponse, St
     };
     Ok(kv(address).range(request).await?.into_inner())
 }
+
+/// Waits until `condition` gives something.
+pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waiting in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,6 +1,6 @@
 //! Members that come, go, lose their folders and are restarted, under clients that go on.
 
-use super::harness::{Node, PATIENCE, channel, get_prefix, kv, put, put_soon};
+use super::harness::{Node, PATIENCE, channel, get_prefix, kv, put, put_soon, until};
 use kvstore_server::{ClusterPeer, DataDir, InitialState, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::cluster_client::ClusterClient;
@@ -121,18 +121,6 @@ impl Seat {
     async fn promote(&self, id: u64) -> Result<etcd::MemberPromoteResponse, Status> {
         let answer = self.cluster().member_promote(MemberPromoteRequest { id }).await?;
         Ok(answer.into_inner())
-    }
-}
-
-/// Waits until `condition` gives something.
-async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = condition().await {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "waiting in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
