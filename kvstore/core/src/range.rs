@@ -22,6 +22,9 @@ const KVS_TAG: u8 = 2 << 3 | 2;
 /// Bytes of the tag and the longest length.
 const KV_OVERHEAD: usize = 11;
 
+/// Bytes of a piece of an encoded answer; a record that is larger has one for itself.
+const PIECE: usize = 64 << 10;
+
 /// A range answer; `header.revision` is filled, the rest of the header is the server's.
 pub type RangeOutcome = RangeResponse;
 
@@ -39,8 +42,8 @@ pub fn range(view: &dyn Read, request: &RangeRequest) -> Result<RangeOutcome, Er
 pub struct EncodedRange {
     /// The current revision.
     pub revision: i64,
-    /// Encoded fields `kvs` of an `etcdserverpb.RangeResponse`, one after the other.
-    pub kvs: BytesMut,
+    /// Encoded fields `kvs` of an `etcdserverpb.RangeResponse`, one after the other, in pieces of whole fields.
+    pub kvs: Vec<Bytes>,
     pub more: bool,
     pub count: i64,
 }
@@ -62,7 +65,7 @@ pub fn encoded_range(view: &dyn Read, request: &RangeRequest) -> Result<Option<E
     let range = KeyRange::new(request.key.clone(), request.range_end.clone());
     let mut answer = EncodedRange {
         revision: current,
-        kvs: BytesMut::new(),
+        kvs: Vec::new(),
         more: false,
         count: 0,
     };
@@ -70,13 +73,11 @@ pub fn encoded_range(view: &dyn Read, request: &RangeRequest) -> Result<Option<E
         return Ok(Some(answer));
     }
     let mut taken = 0;
+    let mut pieces = Pieces::default();
     let collect = |record: &[u8]| {
         taken += 1;
         if taken <= selection.limit {
-            answer.kvs.reserve(record.len() + KV_OVERHEAD);
-            answer.kvs.put_u8(KVS_TAG);
-            prost::encoding::encode_varint(record.len() as u64, &mut answer.kvs);
-            answer.kvs.put_slice(record);
+            pieces.push(record);
         }
         Ok(())
     };
@@ -86,6 +87,7 @@ pub fn encoded_range(view: &dyn Read, request: &RangeRequest) -> Result<Option<E
     } else {
         past(view, &range, revision, take, collect)?;
     }
+    answer.kvs = pieces.finish();
     answer.more = taken > selection.limit;
     answer.count = if answer.more {
         count_at(view, &range, revision, current)?
@@ -93,6 +95,35 @@ pub fn encoded_range(view: &dyn Read, request: &RangeRequest) -> Result<Option<E
         i64::try_from(taken).unwrap_or(i64::MAX)
     };
     Ok(Some(answer))
+}
+
+/// Fields `kvs` as they come: a piece that is full stays where it is, so that a long answer is never copied to a
+/// larger place, nor asks for one that the allocator would have to fetch from the system.
+#[derive(Default)]
+struct Pieces {
+    full: Vec<Bytes>,
+    last: BytesMut,
+}
+
+impl Pieces {
+    fn push(&mut self, record: &[u8]) {
+        let needed = record.len() + KV_OVERHEAD;
+        if !self.last.is_empty() && self.last.len() + needed > PIECE {
+            let next = BytesMut::with_capacity(needed.max(PIECE));
+            self.full.push(std::mem::replace(&mut self.last, next).freeze());
+        }
+        self.last.reserve(needed);
+        self.last.put_u8(KVS_TAG);
+        prost::encoding::encode_varint(record.len() as u64, &mut self.last);
+        self.last.put_slice(record);
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        if !self.last.is_empty() {
+            self.full.push(self.last.freeze());
+        }
+        self.full
+    }
 }
 
 /// The revision that `request` reads, if it can be read.
@@ -392,4 +423,37 @@ fn at(view: &dyn Read, position: Position) -> Result<KeyValue, ReadError> {
 fn stored(view: &dyn Read, position: Position) -> Result<Bytes, ReadError> {
     view.get(Space::History, &encoding::history_key(position))?
         .ok_or_else(|| ReadError::corrupt(Space::Keys, format!("no history at {position:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PIECE, Pieces};
+    use prost::Message as _;
+    use proto::etcdserverpb::RangeResponse;
+    use proto::mvccpb::KeyValue;
+
+    #[test]
+    fn pieces_hold_whole_records_and_only_a_large_one_outgrows_them() {
+        let records: Vec<KeyValue> = [10, 40_000, 25_000, 300_000, 1, 65_536, 64_000, 1_500, 0]
+            .into_iter()
+            .map(|length| KeyValue {
+                key: "k".into(),
+                value: vec![b'v'; length].into(),
+                ..KeyValue::default()
+            })
+            .collect();
+        let mut pieces = Pieces::default();
+        for record in &records {
+            pieces.push(&record.encode_to_vec());
+        }
+        let pieces = pieces.finish();
+        let mut found = Vec::new();
+        for piece in pieces {
+            let kvs = RangeResponse::decode(piece.clone()).expect("whole fields").kvs;
+            assert!(piece.len() <= PIECE || kvs.len() == 1, "{} bytes", piece.len());
+            found.extend(kvs);
+        }
+        assert_eq!(found, records);
+        assert!(Pieces::default().finish().is_empty());
+    }
 }

@@ -557,7 +557,7 @@ impl World {
             } = encoded_range(&*view, &request)
                 .expect("not compacted")
                 .expect("a plain range");
-            let decoded = RangeResponse::decode(kvs).expect("fields of an answer");
+            let decoded = RangeResponse::decode(kvs.concat().as_slice()).expect("fields of an answer");
             assert_eq!(
                 (at, &decoded.kvs, more, count),
                 (self.revision(), &answer.kvs, answer.more, answer.count)

@@ -1,6 +1,6 @@
 //! `KV.Range` on its short way: from the stored records to the wire without values in between.
 
-use super::encoded::{Encoded, EncodedCodec};
+use super::encoded::{Encoded, EncodedCodec, Pieces};
 use super::{Shared, kv};
 use crate::auth::Caller;
 use crate::status;
@@ -52,7 +52,12 @@ impl Service<HttpRequest<Body>> for RangeMethod {
         let limit = Some(self.max_request_bytes);
         async move {
             let mut grpc = Grpc::new(EncodedCodec::default()).apply_max_message_size_config(limit, None);
-            Ok(grpc.unary(answer, request).await)
+            let mut response = grpc.unary(answer, request).await;
+            Ok(match response.extensions_mut().remove().map(Pieces::into_body) {
+                Some(Ok(body)) => response.map(|_| body),
+                Some(Err(status)) => status.into_http(),
+                None => response,
+            })
         }
         .boxed()
     }
@@ -68,13 +73,17 @@ impl UnaryService<RangeRequest> for Answer {
         let shared = self.0.clone();
         async move {
             let caller = kv::admit_range(&shared, &request).await?;
-            answer(&shared, caller.as_ref(), request.get_ref()).map(Response::new)
+            answer(&shared, caller.as_ref(), request.get_ref())
         }
         .boxed()
     }
 }
 
-fn answer(shared: &Shared, caller: Option<&Caller>, request: &RangeRequest) -> Result<Encoded, Status> {
+fn answer(
+    shared: &Shared,
+    caller: Option<&Caller>,
+    request: &RangeRequest,
+) -> Result<Response<Encoded>, Status> {
     let view = shared.store.view();
     shared.access.check_range(&*view, caller, request)?;
     let begun = Instant::now();
@@ -83,33 +92,38 @@ fn answer(shared: &Shared, caller: Option<&Caller>, request: &RangeRequest) -> R
     found
 }
 
-fn find(shared: &Shared, view: &dyn Read, request: &RangeRequest) -> Result<Encoded, Status> {
+fn find(shared: &Shared, view: &dyn Read, request: &RangeRequest) -> Result<Response<Encoded>, Status> {
     let header = |revision| RangeResponse {
         header: Some(shared.consensus.header(revision)),
         ..RangeResponse::default()
     };
     match encoded_range(view, request).map_err(|error| status::failed(&error))? {
         Some(range) => {
+            let head = header(range.revision).encode_to_vec().into();
             let rest = RangeResponse {
                 more: range.more,
                 count: range.count,
                 ..RangeResponse::default()
             };
-            Ok(Encoded([
-                header(range.revision).encode_to_vec().into(),
-                range.kvs.freeze(),
-                rest.encode_to_vec().into(),
-            ]))
+            Ok(joined(head, range.kvs, rest.encode_to_vec().into()))
         }
         None => {
             let mut range = kvstore_core::range(view, request).map_err(|error| status::failed(&error))?;
             let revision = range.header.as_ref().map_or(0, |header| header.revision);
             range.header = header(revision).header;
-            Ok(Encoded([
-                range.encode_to_vec().into(),
-                Bytes::new(),
-                Bytes::new(),
-            ]))
+            Ok(joined(range.encode_to_vec().into(), Vec::new(), Bytes::new()))
         }
     }
+}
+
+/// The message of `head`, `pieces` and `tail`: few are copied together, many go as they are.
+fn joined(head: Bytes, mut pieces: Vec<Bytes>, tail: Bytes) -> Response<Encoded> {
+    if pieces.len() <= 1 {
+        return Response::new(Encoded([head, pieces.pop().unwrap_or_default(), tail]));
+    }
+    pieces.insert(0, head);
+    pieces.push(tail);
+    let mut response = Response::new(Encoded::default());
+    response.extensions_mut().insert(Pieces(pieces));
+    response
 }

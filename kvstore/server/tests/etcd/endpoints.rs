@@ -1,6 +1,6 @@
 //! Health, version and metrics.
 
-use super::harness::{Node, PATIENCE, put_soon, runtime, single};
+use super::harness::{Node, PATIENCE, get_prefix, put, put_soon, runtime, single};
 use super::http_client::{get, send};
 use super::watching::Watching;
 use bytes::Bytes;
@@ -296,6 +296,35 @@ fn requests_writes_of_the_log_compactions_and_promotions_are_measured() {
         assert!(after[writes] > before[writes]);
         let failed = "etcd_server_learner_promote_failures{Reason=\"etcdserver: member not found\"}";
         assert_eq!(after[failed], 1.0);
+    });
+}
+
+/// Of many keys and of one that is larger than any part that an answer is sent in.
+#[test]
+fn a_long_answer_is_one_message_whole_and_in_order() {
+    let node = single();
+    let at = &node.address;
+    runtime().block_on(async {
+        put_soon(at, "ready", "").await;
+        let mut wanted = Vec::new();
+        for number in 0..200 {
+            let value = format!("{number:04}").repeat(if number == 100 { 50_000 } else { 500 });
+            let key = format!("long/{number:04}");
+            put(at, &key, &value).await.unwrap();
+            wanted.push((key, value));
+        }
+        let sent = r#"grpc_server_msg_sent_total{grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"}"#;
+        let before = parse(&get(at, "/metrics").await.body).0;
+        let answer = get_prefix(at, "long/").await.unwrap();
+        let after = parse(&get(at, "/metrics").await.body).0;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let found: Vec<_> = answer.kvs.iter().map(|kv| (text(&kv.key), text(&kv.value))).collect();
+        assert!(found == wanted, "{} of {}", found.len(), wanted.len());
+        assert_eq!((answer.count, answer.more), (200, false));
+        assert_eq!(answer.header.unwrap().revision, answer.kvs[199].mod_revision);
+        assert_eq!(after[sent] - before[sent], 1.0);
+        let bytes = "etcd_network_client_grpc_sent_bytes_total";
+        assert!(after[bytes] - before[bytes] > 600_000.0);
     });
 }
 
