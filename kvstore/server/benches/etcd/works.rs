@@ -5,17 +5,22 @@ use super::load::{self, Measured, client, key, load, put_request};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
+use proto::authpb::{Permission, permission};
+use proto::etcdserverpb::auth_client::AuthClient;
 use proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use proto::etcdserverpb::kv_client::KvClient;
 use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::watch_client::WatchClient;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{
-    Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest,
+    AuthEnableRequest, AuthRoleAddRequest, AuthRoleGrantPermissionRequest, AuthUserAddRequest,
+    AuthUserGrantRoleRequest, AuthenticateRequest, CompactionRequest, Compare, PutRequest, RangeRequest,
+    RequestOp, TxnRequest, WatchCreateRequest, WatchRequest,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 
 type Prepare = for<'a> fn(&'a mut Contender, usize) -> BoxFuture<'a, ()>;
@@ -40,6 +45,11 @@ pub const WORKS: &[Work] = &[
         name: "put-100 clients",
         prepare: nothing,
         run: |c, scale| puts(c, (100, 100), 200 * scale).boxed(),
+    },
+    Work {
+        name: "auth: put-100 clients who are known by tokens",
+        prepare: nothing,
+        run: |c, scale| puts_of_a_user(c, 200 * scale).boxed(),
     },
     Work {
         name: "put-1000 clients, 100 conns",
@@ -85,6 +95,11 @@ pub const WORKS: &[Work] = &[
         name: "watch-100k on single keys",
         prepare: nothing,
         run: |c, scale| watchers(c, 100_000, 200 * scale, Watched::Keys).boxed(),
+    },
+    Work {
+        name: "compaction of many revisions, put-100 beside it",
+        prepare: nothing,
+        run: |c, scale| beside_compaction(c, scale).boxed(),
     },
     Work {
         name: "failover",
@@ -146,6 +161,98 @@ async fn puts(contender: &mut Contender, clients: (usize, usize), total: usize) 
         },
     )
     .await
+}
+
+/// Puts by one user through a role, with authentication on.
+async fn puts_of_a_user(contender: &mut Contender, total: usize) -> Measured {
+    let token = sign_in(contender).await;
+    let measured = load(
+        &contender.addresses(),
+        (100, 100),
+        total,
+        move |mut kv, number| {
+            let mut request = tonic::Request::new(put_request(number, 256));
+            request.metadata_mut().insert("token", token.clone());
+            async move {
+                kv.put(request).await.unwrap();
+            }
+        },
+    )
+    .await;
+    assert!(
+        client(contender.address(0)).put(put_request(0, 1)).await.is_err(),
+        "a stranger may write"
+    );
+    measured
+}
+
+/// Turns authentication on, where it is off, and gives the token of a user who may write.
+async fn sign_in(contender: &Contender) -> AsciiMetadataValue {
+    let mut auth = AuthClient::new(load::channel(contender.address(0)));
+    let credentials = |name: &str| AuthenticateRequest {
+        name: name.to_owned(),
+        password: "secret".to_owned(),
+    };
+    // Refused in a second round, where everything is there already; what matters is the sign-in at the end.
+    for (user, role) in [("root", "root"), ("writer", "writing")] {
+        let add = AuthUserAddRequest {
+            name: user.to_owned(),
+            password: "secret".to_owned(),
+            ..AuthUserAddRequest::default()
+        };
+        let _known = auth.user_add(add).await;
+        let _known = auth
+            .role_add(AuthRoleAddRequest {
+                name: role.to_owned(),
+            })
+            .await;
+        let grant = AuthUserGrantRoleRequest {
+            user: user.to_owned(),
+            role: role.to_owned(),
+        };
+        let _known = auth.user_grant_role(grant).await;
+    }
+    let permission = Permission {
+        perm_type: permission::Type::Readwrite as i32,
+        key: "/registry/".into(),
+        range_end: "/registry0".into(),
+    };
+    let _known = auth
+        .role_grant_permission(AuthRoleGrantPermissionRequest {
+            name: "writing".to_owned(),
+            perm: Some(permission),
+        })
+        .await;
+    let _on = auth.auth_enable(AuthEnableRequest {}).await;
+    let answer = auth.authenticate(credentials("writer")).await.unwrap();
+    answer.into_inner().token.parse().unwrap()
+}
+
+/// Writes 5,000 revisions a percent of scale, of 10,000 keys, and compacts all of them while clients go on putting.
+async fn beside_compaction(contender: &mut Contender, scale: usize) -> Measured {
+    for _ in 0..scale.div_ceil(2) {
+        fill(contender, 10_000, 256).await;
+    }
+    let mut kv = client(contender.address(0));
+    let header = kv.range(everything(1)).await.unwrap().into_inner().header;
+    let request = CompactionRequest {
+        revision: header.unwrap().revision,
+        physical: true,
+    };
+    let compaction = tokio::spawn(async move {
+        let begun = Instant::now();
+        kv.compact(request).await.unwrap();
+        begun.elapsed()
+    });
+    let mut measured = puts(contender, (100, 100), 300 * scale).await;
+    let during = !compaction.is_finished();
+    let took = compaction.await.unwrap();
+    measured.note = format!(
+        "[{:?} compacted in {took:.1?}{}]",
+        contender.kind,
+        if during { ", longer than the puts" } else { "" }
+    );
+    measured
 }
 
 async fn gets(contender: &mut Contender, clients: (usize, usize), total: usize) -> Measured {
