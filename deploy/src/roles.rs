@@ -11,7 +11,6 @@ use scheduler_server::Scheduler;
 use support::{Env, telemetry};
 use together::Together;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Runs a role until it ends by itself or SIGTERM or SIGINT ask it to.
@@ -27,22 +26,7 @@ where
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(async {
-        let cancel = CancellationToken::new();
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let asked = cancel.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("asked to stop");
-            asked.cancel();
-        });
-        role(cancel).await
-    })
+    runtime.block_on(async { role(support::asked_to_stop()?).await })
 }
 
 /// A whole control plane.

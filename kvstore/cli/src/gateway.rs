@@ -12,7 +12,6 @@ use support::telemetry;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
 /// The word that asks for it.
@@ -132,7 +131,7 @@ pub fn main(program: &str, arguments: &[String]) -> ExitCode {
 }
 
 async fn run(flags: Flags) -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = support::asked_to_stop()?;
     let listener = TcpListener::bind(&flags.listen).await?;
     tracing::info!(
         address = flags.listen,
@@ -143,8 +142,7 @@ async fn run(flags: Flags) -> std::io::Result<()> {
     loop {
         tokio::select! {
             biased;
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            () = stop.cancelled() => return Ok(()),
             accepted = listener.accept() => match accepted {
                 Ok((client, _)) => {
                     tokio::spawn(pass_on(client, Arc::clone(&members)));

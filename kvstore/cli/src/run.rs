@@ -12,8 +12,6 @@ use std::net::{ToSocketAddrs as _, UdpSocket};
 use std::process::ExitCode;
 use support::{Env, telemetry};
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 /// Go ends with this after bad flags.
 const USAGE_EXIT: u8 = 2;
@@ -196,19 +194,7 @@ fn run(config: MemberConfig, env: Env, surroundings: &Surroundings) -> Result<()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let cancel = CancellationToken::new();
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let asked = cancel.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("asked to stop");
-            asked.cancel();
-        });
+        let cancel = support::asked_to_stop()?;
         let member = Member::new(config, env)?;
         let (ready, manager) = (
             member.ready(),

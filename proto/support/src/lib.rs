@@ -15,6 +15,7 @@ mod random;
 mod sabotage;
 #[cfg(feature = "simulation")]
 pub mod sim;
+mod stopping;
 pub mod telemetry;
 pub mod tls;
 
@@ -25,3 +26,4 @@ pub use grpc::{ConnectInfo, Incoming, Security, grpc_channel, incoming, incoming
 pub use net::{BoxedIo, Io, Listener, Network, TokioNetwork};
 pub use random::Random;
 pub use sabotage::Sabotage;
+pub use stopping::asked_to_stop;
