@@ -1,5 +1,6 @@
 //! Serves gRPC services, and plain HTTP beside them, on connections of the network seam.
 
+use crate::authority::AnyAuthority;
 use crate::config::{ConnectionLimits, Serves};
 use crate::http::HttpEndpoints;
 use crate::local::Local;
@@ -269,8 +270,8 @@ async fn connection(
         .max_concurrent_streams(limits.streams)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW);
-    let connection =
-        builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
+    let stream = TokioIo::new(AnyAuthority::new(stream));
+    let connection = builder.serve_connection_with_upgrades(stream, TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let served = tokio::select! {
         biased;

@@ -16,6 +16,7 @@ mod applied_index;
 mod applied_state;
 mod aside;
 mod auth;
+mod authority;
 mod auto_compaction;
 mod awaited_commands;
 mod batches;

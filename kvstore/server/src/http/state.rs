@@ -9,14 +9,16 @@ use proto::etcdserverpb::RangeRequest;
 use serde_json::json;
 use tonic::body::Body;
 
-/// The cluster's version, which its first leader writes; `None` before.
-fn cluster_version(shared: &Shared) -> Option<String> {
-    (shared.store.applied.get() > 0).then(|| format!("{}.0", services::cluster_version()))
+/// The cluster's version (`3.6`), which its first leader writes; `None` before.
+fn cluster_version(shared: &Shared) -> Option<&'static str> {
+    (shared.store.applied.get() > 0).then(services::cluster_version)
 }
 
 pub fn version(shared: &Shared) -> Response<Body> {
-    let cluster = cluster_version(shared);
-    let cluster = cluster.as_deref().unwrap_or("not_decided");
+    let cluster = match cluster_version(shared) {
+        Some(minor) => format!("{minor}.0"),
+        None => "not_decided".to_owned(),
+    };
     // In etcd's order: scripts cut it with less than a JSON parser.
     let body = format!(
         r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{cluster}","storage":"{STORAGE_VERSION}"}}"#

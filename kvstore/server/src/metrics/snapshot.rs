@@ -10,7 +10,7 @@ pub struct Snapshot {
     pub member_id: u64,
     pub server_version: &'static str,
     /// `None`: not decided yet.
-    pub cluster_version: Option<String>,
+    pub cluster_version: Option<&'static str>,
     pub has_leader: bool,
     pub is_leader: bool,
     pub is_learner: bool,
@@ -177,7 +177,7 @@ impl Gauges {
             .set(1);
         // It changes: the old one must go.
         self.cluster_version.reset();
-        if let Some(version) = &now.cluster_version {
+        if let Some(version) = now.cluster_version {
             self.cluster_version.with_label_values(&[version]).set(1);
         }
         let unsigned = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

@@ -251,6 +251,7 @@ fn metrics_count_what_was_done_on_this_member_only() {
             assert!(Instant::now() < deadline, "proposals stay pending");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        assert_eq!(after[r#"etcd_cluster_version{cluster_version="3.6"}"#], 1.0);
         put_soon(&idle.address, "a", "").await;
         let other = parse(&get(&idle.address, "/metrics").await.body).0;
         assert_eq!(other["etcd_mvcc_put_total"], 1.0);

@@ -18,11 +18,15 @@ fn etcdctl(node: &Node, args: &[&str]) -> Output {
 }
 
 fn etcdctl_with(node: &Node, args: &[&str], stdin: &str) -> Output {
+    etcdctl_of(&node.address, args, stdin)
+}
+
+fn etcdctl_of(endpoint: &str, args: &[&str], stdin: &str) -> Output {
     let mut child = Command::new("etcdctl")
         .env("ETCDCTL_API", "3")
         .args([
             "--endpoints",
-            &node.address,
+            endpoint,
             "--command-timeout",
             "30s",
             "--dial-timeout",
@@ -238,6 +242,33 @@ fn etcdctl_sees_the_cluster_and_its_health() {
     }
     assert!(http_get(&node, "metrics").contains("etcd_server_has_leader 1\n"));
     stdout(&node, &["defrag"]);
+}
+
+/// What etcdctl asks one member only comes with the whole URL as `:authority`.
+#[test]
+fn a_member_may_be_named_by_its_url() {
+    let node = single();
+    stdout(&node, &["put", "k", "v"]);
+    let url = format!("http://{}", node.address);
+    for (args, expected) in [
+        (&["endpoint", "status"][..], "3.6.5"),
+        (&["endpoint", "hashkv"], url.as_str()),
+        (&["defrag"], "Finished defragmenting etcd member"),
+    ] {
+        let output = etcdctl_of(&url, args, "");
+        assert!(
+            output.ok && output.stdout.contains(expected),
+            "{args:?}: {}{}",
+            output.stdout,
+            output.stderr
+        );
+    }
+    let nowhere = etcdctl_of(&url, &["move-leader", "1"], "");
+    assert!(
+        nowhere.stderr.contains("etcdserver: bad leader transferee"),
+        "{}",
+        nowhere.stderr
+    );
 }
 
 #[test]
