@@ -4,6 +4,7 @@
 //! - An end that was made from files looks at them before every handshake and follows their changes; a
 //!   broken file changes nothing but the log.
 
+mod authorities;
 mod authority;
 mod check;
 mod connection;

@@ -1,5 +1,6 @@
 //! What is asked of the other side's certificate beyond a trusted signature: allowed names, not revoked.
 
+use super::authorities::{Authorities, Purpose};
 use super::peer_identity;
 use super::policy::Allowed;
 use super::revocation::Revoked;
@@ -52,6 +53,8 @@ impl Conditions {
 #[derive(Debug)]
 pub struct ClientCheck {
     pub inner: Arc<dyn ClientCertVerifier>,
+    /// Those of `inner`.
+    pub authorities: Authorities,
     pub conditions: Conditions,
 }
 
@@ -74,9 +77,14 @@ impl ClientCertVerifier for ClientCheck {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
+        let verified = self.inner.verify_client_cert(end_entity, intermediates, now);
+        if let Err(refused) = verified
+            && !self.authorities.include(end_entity, Purpose::Client, now)
+        {
+            return Err(refused);
+        }
         self.conditions.check(end_entity, intermediates)?;
-        Ok(verified)
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -102,11 +110,11 @@ impl ClientCertVerifier for ClientCheck {
     }
 }
 
-/// A client's check of its server. Without `inner` any certificate will do: the connection is private but
-/// not authenticated, as between etcd members with `--peer-auto-tls`.
+/// A client's check of its server. Without `inner`, and the authorities that it trusts, any certificate will
+/// do: the connection is private but not authenticated, as between etcd members with `--peer-auto-tls`.
 #[derive(Debug)]
 pub struct ServerCheck {
-    pub inner: Option<Arc<dyn ServerCertVerifier>>,
+    pub inner: Option<(Arc<dyn ServerCertVerifier>, Authorities)>,
     pub conditions: Conditions,
     pub provider: Arc<CryptoProvider>,
 }
@@ -120,8 +128,12 @@ impl ServerCertVerifier for ServerCheck {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if let Some(inner) = &self.inner {
-            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        if let Some((inner, authorities)) = &self.inner
+            && let Err(refused) =
+                inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            && !authorities.include(end_entity, Purpose::Server(server_name), now)
+        {
+            return Err(refused);
         }
         self.conditions.check(end_entity, intermediates)?;
         Ok(ServerCertVerified::assertion())

@@ -1,8 +1,9 @@
 //! Both ends of a TLS connection over any byte stream.
 
+use super::authorities::Authorities;
 use super::check::{ClientCheck, Conditions, ServerCheck};
 use super::files::TlsFiles;
-use super::pem_text::{parse, roots};
+use super::pem_text::parse;
 use super::policy::TlsPolicy;
 use super::reload::Reloading;
 use super::{Identity, TlsError};
@@ -195,10 +196,13 @@ fn client_config(
     alpn: &[&[u8]],
 ) -> Result<ClientConfig, TlsError> {
     let provider = policy.provider()?;
-    let inner: Option<Arc<dyn ServerCertVerifier>> = match ca_pem {
+    let inner: Option<(Arc<dyn ServerCertVerifier>, Authorities)> = match ca_pem {
         Some(ca_pem) => {
-            let roots = Arc::new(roots(ca_pem)?);
-            Some(WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?)
+            let authorities = Authorities::from_pem(ca_pem)?;
+            let roots = Arc::clone(&authorities.roots);
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
+            Some((verifier, authorities))
         }
         None => None,
     };
@@ -243,7 +247,9 @@ fn server_config(
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
         Some(ca_pem) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(ca_pem)?), provider);
+            let authorities = Authorities::from_pem(ca_pem)?;
+            let roots = Arc::clone(&authorities.roots);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
             let verifier = if client_required {
                 verifier
             } else {
@@ -251,6 +257,7 @@ fn server_config(
             };
             builder.with_client_cert_verifier(Arc::new(ClientCheck {
                 inner: verifier.build()?,
+                authorities,
                 conditions,
             }))
         }

@@ -5,7 +5,10 @@ use super::{
     TlsFiles, TlsPolicy, TlsVersion, Trust, Usage, self_signed,
 };
 use jiff::{SignedDuration, Timestamp};
-use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -231,6 +234,63 @@ async fn a_certificate_that_vouches_for_itself_can_be_trusted_by_itself_or_by_an
     assert!(connected(&careless, &server).await);
     let strict = ClientTls::new(authority().cert_pem(), None).expect("tls");
     assert!(!connected(&strict, &server).await);
+}
+
+/// What `openssl req -x509` makes: an authority's certificate that names a server.
+fn authority_of_itself(host: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new([host.to_owned()]).expect("a name");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    change(&mut params);
+    Identity {
+        cert_pem: params.self_signed(&key).expect("signed").pem(),
+        key_pem: key.serialize_pem(),
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_is_trusted_may_be_an_end_itself() {
+    let day = time::Duration::days(1);
+    let (own, other) = ("127.0.0.1", "localhost");
+    let good = || authority_of_itself(own, |_| ());
+    let expired = authority_of_itself(own, |params| {
+        params.not_after = time::OffsetDateTime::now_utc() - day;
+    });
+    let early = authority_of_itself(own, |params| {
+        params.not_before = time::OffsetDateTime::now_utc() + day;
+    });
+    let usage = |usage| authority_of_itself(own, |params| params.extended_key_usages = vec![usage]);
+    let (clients, servers) = (
+        usage(ExtendedKeyUsagePurpose::ClientAuth),
+        usage(ExtendedKeyUsagePurpose::ServerAuth),
+    );
+    for (name, end, as_server, as_client) in [
+        ("good", &good(), true, true),
+        ("expired", &expired, false, false),
+        ("early", &early, false, false),
+        (
+            "of another name",
+            &authority_of_itself(other, |_| ()),
+            false,
+            true,
+        ),
+        ("for clients", &clients, false, true),
+        ("for servers", &servers, true, false),
+    ] {
+        let trusting = ClientTls::new(&end.cert_pem, None).expect("tls");
+        let server = ServerTls::new(end, None, false).expect("tls");
+        assert_eq!(
+            connected(&trusting, &server).await,
+            as_server,
+            "a server's, {name}"
+        );
+        let fine = good();
+        let client = ClientTls::new(&fine.cert_pem, Some(end)).expect("tls");
+        let server = ServerTls::new(&fine, Some(&end.cert_pem), true).expect("tls");
+        assert_eq!(connected(&client, &server).await, as_client, "a client's, {name}");
+        let server = ServerTls::new(&fine, Some(&good().cert_pem), true).expect("tls");
+        assert!(!connected(&client, &server).await, "a stranger, {name}");
+    }
 }
 
 #[test]
