@@ -90,6 +90,7 @@ fn check(settings: Settings, surroundings: &Surroundings) -> Result<Options, Ref
     validation::validate(&options)?;
     // The cluster is looked at once; a member that is one has it in its data.
     if !options.data_dir.join("CURRENT").exists() {
+        validation::data_of_another(&options)?;
         validation::bootstrap(&options, |host| {
             let mut found: Vec<String> = host
                 .to_socket_addrs()?

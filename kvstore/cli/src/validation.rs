@@ -236,6 +236,22 @@ fn tls_files(options: &Options) -> Result<(), Refusal> {
     }
 }
 
+/// A folder that etcd has its data in, `member/` of it, isn't one to begin with nothing in.
+///
+/// # Errors
+/// When it is such a folder.
+pub fn data_of_another(options: &Options) -> Result<(), Refusal> {
+    let folder = &options.data_dir;
+    if !folder.join("member").exists() {
+        return Ok(());
+    }
+    refuse(format!(
+        "--data-dir {0} holds the data of an etcd member, which can't be opened: restore a snapshot that etcd saved, \
+         or {0}/member/snap/db with --skip-hash-check, into another folder (`snapshot restore`)",
+        folder.display()
+    ))
+}
+
 /// What must be true of the initial cluster when it isn't there yet. `resolve` gives the addresses of a
 /// `host:port`, in order.
 ///

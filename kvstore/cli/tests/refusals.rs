@@ -327,3 +327,19 @@ fn what_etcds_sample_file_leaves_over_from_older_versions_is_ignored() {
         "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"",
     )]);
 }
+
+#[test]
+fn a_folder_in_which_etcd_has_its_data_is_not_taken_for_an_empty_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("UTF-8");
+    let flag = format!("--data-dir={path}");
+    taken(&[&flag]);
+    std::fs::create_dir_all(folder.path().join("member/snap")).expect("made");
+    let words = format!(
+        "--data-dir {path} holds the data of an etcd member, which can't be opened: restore a snapshot that etcd \
+         saved, or {path}/member/snap/db with --skip-hash-check, into another folder (`snapshot restore`)"
+    );
+    refused(&[(&[&flag], &words)]);
+    std::fs::write(folder.path().join("CURRENT"), "").expect("written");
+    taken(&[&flag]);
+}
