@@ -101,6 +101,7 @@ fn snapshot(shared: &Shared) -> Result<Snapshot, ReadError> {
             .iter()
             .map(|alarm| (alarm.member_id, alarm.alarm().as_str_name()))
             .collect(),
+        members: consensus.members().into_keys().collect(),
         peers: consensus.peers_heard(),
     })
 }

@@ -35,7 +35,9 @@ pub struct Snapshot {
     pub descriptors: (u64, u64),
     /// Members and the names of their alarms.
     pub alarms: Vec<(u64, &'static str)>,
-    /// The other members, and whether this one has a working connection to them.
+    /// All members.
+    pub members: Vec<u64>,
+    /// Those that raft talks to from this one, and whether they answer.
     pub peers: Vec<(u64, bool)>,
 }
 
@@ -209,11 +211,15 @@ impl Gauges {
         self.active_peers.reset();
         self.known_peers.reset();
         for (peer, connected) in &now.peers {
-            let labels = [local.as_str(), &format!("{peer:x}")];
-            self.known_peers.with_label_values(&labels).set(1);
             self.active_peers
-                .with_label_values(&labels)
+                .with_label_values(&[local.as_str(), &format!("{peer:x}")])
                 .set(i64::from(*connected));
+        }
+        // This one is known to itself (etcd `server/etcdserver/api/membership/cluster.go`, `buildMembershipMetric`).
+        for member in &now.members {
+            self.known_peers
+                .with_label_values(&[local.as_str(), &format!("{member:x}")])
+                .set(1);
         }
     }
 }

@@ -225,6 +225,22 @@ fn a_member_that_missed_the_log_is_given_the_state() {
     });
 }
 
+/// etcd `server/etcdserver/api/membership/cluster.go`, `buildMembershipMetric`.
+#[test]
+fn every_member_knows_all_of_them_itself_included() {
+    let cluster = Cluster::start();
+    runtime().block_on(async {
+        for member in 0..3 {
+            put_soon(cluster.address(member), "k", "v").await;
+            let metrics = get(cluster.address(member), "/metrics").await.body;
+            let known = metrics
+                .lines()
+                .filter(|line| line.starts_with("etcd_network_known_peers{"));
+            assert_eq!(known.count(), 3, "{metrics}");
+        }
+    });
+}
+
 #[test]
 fn signs_of_life_to_other_members_are_measured() {
     let mut cluster = Cluster::start();
