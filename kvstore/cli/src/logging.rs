@@ -3,19 +3,24 @@
 use crate::settings::Settings;
 use support::telemetry::{Format, Logging, Output};
 
+/// What raft says of a member that can't be reached, dozens of times a second; we say it ourselves, once.
+const SILENCED: &str = "openraft::replication=error,openraft::core::heartbeat=error,\
+                        openraft::engine::handler::replication_handler=error";
+
 /// What is logged, how and where; anything unreadable counts as etcd's default.
 pub fn of(settings: &Settings) -> Logging {
     let format = match settings.text("log-format").as_str() {
         "console" => Format::Text,
         _ => Format::Etcd,
     };
-    let filter = match settings.text("log-level").to_ascii_lowercase().as_str() {
+    let level = match settings.text("log-level").to_ascii_lowercase().as_str() {
         // The libraries below say so much that nothing else would be seen.
         "debug" => "debug,h2=info,hyper=info,hyper_util=info,tower=info,rustls=info,openraft=info",
         "warn" => "warn",
         "error" | "dpanic" | "panic" | "fatal" => "error",
         _ => "info",
     };
+    let filter = format!("{level},{SILENCED}");
     let outputs = settings.list("log-outputs");
     let outputs = outputs.iter().map(|output| match output.as_str() {
         // Under systemd standard error leads to the journal.
@@ -30,7 +35,7 @@ pub fn of(settings: &Settings) -> Logging {
     outputs.dedup();
     Logging {
         format,
-        filter: filter.to_owned(),
+        filter,
         outputs,
     }
 }

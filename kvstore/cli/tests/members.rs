@@ -17,21 +17,33 @@ fn start(folder: &Path, name: &str, port: u16, cluster: &str) -> Member {
     Member::start(member(folder, name, &client, &peer, cluster))
 }
 
+/// Starts three members and waits until they serve.
+fn three(folder: &Path) -> (Vec<Member>, impl Fn(&str) -> Member, [u16; 3]) {
+    let names = ["m0", "m1", "m2"];
+    let cluster = names
+        .map(|name| format!("{name}={}", socket(folder, name)))
+        .join(",");
+    let ports = names.map(|_| free_port());
+    let folder = folder.to_owned();
+    let start = move |name: &str| {
+        let number = names
+            .iter()
+            .position(|known| *known == name)
+            .expect("one of the three");
+        start(&folder, name, ports[number], &cluster)
+    };
+    let members: Vec<Member> = names.iter().map(|name| start(name)).collect();
+    for member in &members {
+        assert!(wait(|| member.says("ready to serve client requests")));
+    }
+    (members, start, ports)
+}
+
 /// etcd `tests/common/member_test.go`, `tests/e2e/ctl_v3_test.go` (`TestClusterVersion`, with peers on sockets).
 #[test]
 fn a_cluster_that_was_just_started_takes_no_new_member_yet() {
     let folder = tempfile::tempdir().expect("a folder");
-    let names = ["m0", "m1", "m2"];
-    let cluster = names.map(|name| format!("{name}={}", socket(folder.path(), name)));
-    let ports = names.map(|_| free_port());
-    let members: Vec<Member> = names
-        .iter()
-        .zip(ports)
-        .map(|(name, port)| start(folder.path(), name, port, &cluster.join(",")))
-        .collect();
-    for member in &members {
-        assert!(wait(|| member.says("ready to serve client requests")));
-    }
+    let (members, _, ports) = three(folder.path());
     let endpoint = format!("localhost:{}", ports[0]);
     let add = || {
         let mut command = etcdctl(&endpoint);
@@ -47,4 +59,21 @@ fn a_cluster_that_was_just_started_takes_no_new_member_yet() {
     for member in members {
         assert_eq!(member.terminate(), Some(0));
     }
+}
+
+#[test]
+fn a_member_that_falls_silent_is_logged_once_and_so_is_its_return() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut members, start, _) = three(folder.path());
+    drop(members.pop());
+    let says = |members: &[Member], text: &str| members.iter().any(|member| member.says(text));
+    assert!(wait(|| says(&members, "\"msg\":\"peer became inactive\"")));
+    members.push(start("m2"));
+    assert!(wait(|| says(&members, "\"msg\":\"peer became active\"")));
+    let lines: Vec<String> = members.iter().flat_map(Member::lines).collect();
+    // A leader looks at each of the others, and there may have been two.
+    let told = lines.iter().filter(|line| line.contains("peer became inactive"));
+    assert!(told.count() <= 2, "{lines:#?}");
+    let noise = lines.iter().find(|line| line.contains("heartbeat/worker.rs"));
+    assert_eq!(noise, None);
 }

@@ -81,6 +81,8 @@ impl RaftNetworkFactory<TypeConfig> for RaftNetwork {
             address,
             beats: false,
             answered: Instant::now(),
+            last_beat: Instant::now(),
+            inactive: false,
             peers: self.peers.clone(),
             metrics: Arc::clone(&self.metrics),
         }
@@ -98,6 +100,10 @@ pub struct Connection {
     beats: bool,
     /// When the connection last answered, or was made.
     answered: Instant,
+    /// When a sign of life was last answered, or the connection was made.
+    last_beat: Instant,
+    /// No sign of life was answered for a while, which the log has been told.
+    inactive: bool,
     peers: Peers,
     metrics: Arc<Metrics>,
 }
@@ -171,6 +177,24 @@ impl Connection {
         self.metrics.peers.of(self.target).send_failures.inc();
     }
 
+    /// Tells the log, once each time, that the member has fallen silent or is heard again (etcd
+    /// `server/etcdserver/api/rafthttp/peer_status.go`).
+    fn note_beat(&mut self, failure: Option<&RPCError<TypeConfig>>) {
+        match failure {
+            None => {
+                self.last_beat = Instant::now();
+                if std::mem::take(&mut self.inactive) {
+                    tracing::info!("peer-id" = format!("{:x}", self.target), "peer became active");
+                }
+            }
+            Some(error) if !self.inactive && self.last_beat.elapsed() > SILENCE => {
+                self.inactive = true;
+                tracing::warn!("peer-id" = format!("{:x}", self.target), %error, "peer became inactive");
+            }
+            Some(_) => {}
+        }
+    }
+
     /// Something was answered.
     pub(super) fn heard(&mut self) {
         self.answered = Instant::now();
@@ -239,6 +263,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let mut client = self.client();
         let call = async move { client.append(message).await };
         let answered = self.call(RPCTypes::AppendEntries, timeout, call).await;
+        if self.beats {
+            self.note_beat(answered.as_ref().err());
+        }
         match (&answered, request.entries.is_empty()) {
             (Ok(_), true) => self.metrics.peers.of(self.target).answered(asked.elapsed()),
             (Ok(_), false) => {}
