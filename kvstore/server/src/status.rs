@@ -32,6 +32,17 @@ pub fn unreadable(error: &ReadError) -> Status {
     Status::internal(error.to_string())
 }
 
+/// A status in one line, as Go's gRPC prints it (`status.Error`): etcd gives the reasons of refused watches so.
+/// Its 3.4 client compares them, to know that a token has run out and that it's worth asking for a new one.
+pub fn in_one_line(status: &Status) -> String {
+    let code = match status.code() {
+        // Spelled with one l there.
+        tonic::Code::Cancelled => "Canceled".to_owned(),
+        code => format!("{code:?}"),
+    };
+    format!("rpc error: code = {code} desc = {}", status.message())
+}
+
 pub fn no_leader() -> Status {
     Status::unavailable("etcdserver: no leader")
 }

@@ -236,7 +236,7 @@ impl WatchStream {
             return self.refuse(revision, Refusal::Compacted.to_string()).await;
         }
         if let Err(denied) = self.permitted(&key, &create.range_end).await {
-            return self.refuse(revision, denied.message().to_owned()).await;
+            return self.refuse(revision, status::in_one_line(&denied)).await;
         }
         let range = KeyRange::new(key, create.range_end);
         if range.is_empty() {
