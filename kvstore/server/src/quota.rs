@@ -1,6 +1,7 @@
 //! The bound on what the store holds (etcd `server/etcdserver/api/v3rpc/quota.go`).
 //!
-//! A member that is asked for more than fits raises NOSPACE, and from then on no member takes anything that
+//! A member that is asked for more than fits raises NOSPACE, and so does one whose quota is full of what others took
+//! (etcd `server/etcdserver/apply`, `quotaApplierV3`): theirs may be larger. From then on no member takes anything that
 //! makes the store grow. Unlike etcd's the alarm clears itself, once there is room again: a client has
 //! compacted, or the quota was raised. One raised by hand without a member's id stays until it's disarmed.
 
@@ -49,6 +50,9 @@ pub struct Quota {
 impl Quota {
     /// `limit` in bytes of kept versions; 0: none.
     pub fn new(limit: u64, store: Arc<Store>, consensus: Consensus) -> Self {
+        if limit > 0 {
+            store.upkeep.set_quota(limit);
+        }
         Self {
             limit,
             store,
@@ -74,21 +78,30 @@ impl Quota {
         if fits && !self.store.alarms.is_full() {
             return Ok(());
         }
-        // One proposal for all who are refused meanwhile.
-        if !fits && !self.store.alarms.is_full() && !self.raising.swap(true, Ordering::AcqRel) {
-            let _until_done = Raising(&self.raising);
-            self.wanted.fetch_max(cost.min(self.limit / 2), Ordering::AcqRel);
-            self.propose(self.alarm(), AlarmAction::Activate).await?;
-            tracing::warn!(
-                in_use = self.store.upkeep.in_use(),
-                quota = self.limit,
-                "the store is full"
-            );
+        if !fits {
+            self.raise(cost).await?;
         }
         Err(status::refused(Refusal::NoSpace))
     }
 
-    /// Clears the alarms once there is room again, until `cancel`.
+    /// Says that something of this cost doesn't fit, unless it's known that the store is full.
+    async fn raise(&self, cost: u64) -> Result<(), Status> {
+        // One proposal for all who are refused meanwhile.
+        if self.store.alarms.is_full() || self.raising.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let _until_done = Raising(&self.raising);
+        self.wanted.fetch_max(cost.min(self.limit / 2), Ordering::AcqRel);
+        self.propose(self.alarm(), AlarmAction::Activate).await?;
+        tracing::warn!(
+            in_use = self.store.upkeep.in_use(),
+            quota = self.limit,
+            "the store is full"
+        );
+        Ok(())
+    }
+
+    /// Raises the alarm when others have filled the store, and clears alarms once there is room again, until `cancel`.
     pub async fn watch(self, cancel: CancellationToken) {
         let mut changes = self.store.alarms.changes();
         let mut room_since: Option<Instant> = None;
@@ -120,6 +133,10 @@ impl Quota {
                 biased;
                 () = cancel.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
+                () = self.store.upkeep.over_quota() => if let Err(status) = self.raise(0).await {
+                    // The next write says it again.
+                    tracing::debug!(%status, "raising an alarm");
+                },
                 () = tokio::time::sleep(LOOK), if !raised.is_empty() => {}
             }
         }

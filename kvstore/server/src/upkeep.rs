@@ -27,6 +27,9 @@ pub struct Upkeep {
     /// Counts how often the state was replaced. Held while it is, and while a step of compaction is written:
     /// a step planned on the state before must not be written into the one after.
     replacements: Mutex<u64>,
+    /// From how many bytes of kept versions on a write says that the store is full.
+    quota: AtomicU64,
+    over_quota: Notify,
     size: Mutex<Option<(Instant, u64)>>,
 }
 
@@ -41,6 +44,8 @@ impl Upkeep {
             compactions: Mutex::default(),
             wanted: Notify::new(),
             replacements: Mutex::new(0),
+            quota: AtomicU64::new(u64::MAX),
+            over_quota: Notify::new(),
             size: Mutex::new(None),
         };
         upkeep.take_up(view, engine)?;
@@ -134,6 +139,19 @@ impl Upkeep {
 
     pub fn set_added(&self, bytes: u64) {
         self.added.store(bytes, Ordering::Release);
+        if self.in_use() >= self.quota.load(Ordering::Relaxed) {
+            self.over_quota.notify_one();
+        }
+    }
+
+    /// In bytes of kept versions.
+    pub fn set_quota(&self, bytes: u64) {
+        self.quota.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns after a write that left the store no smaller than the quota.
+    pub async fn over_quota(&self) {
+        self.over_quota.notified().await;
     }
 
     /// Bytes of kept versions, see [`StoredBytes`].

@@ -17,6 +17,11 @@ pub struct Trio {
 impl Trio {
     /// `snapshot_entries`: how long the log may grow before it is cut.
     pub fn start(snapshot_entries: u64) -> Self {
+        Self::start_each(snapshot_entries, |_, config| config)
+    }
+
+    /// Each member with what `change` makes of its number and configuration.
+    pub fn start_each(snapshot_entries: u64, change: impl Fn(usize, MemberConfig) -> MemberConfig) -> Self {
         let peers: Vec<ClusterPeer> = ["one", "two", "three"]
             .iter()
             .map(|name| ClusterPeer::new(*name, format!("http://{}", free_address())))
@@ -33,6 +38,8 @@ impl Trio {
                     &free_address(),
                 )
             })
+            .enumerate()
+            .map(|(member, config)| change(member, config))
             .collect();
         let nodes = configs.iter().map(|config| Some(Node::start(config))).collect();
         Self { configs, nodes }

@@ -1,6 +1,7 @@
 //! Quota, compaction and failing disks, on a cluster of one.
 
 use super::harness::{Node, PATIENCE, channel, kv, put, put_soon};
+use super::trio::Trio;
 use kvstore_server::{AutoCompaction, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
 use proto::etcdserverpb::alarm_request::AlarmAction;
@@ -124,6 +125,32 @@ async fn a_full_store_refuses_what_grows_it_and_recovers_by_itself_after_compact
     no_alarms(address).await;
     put(address, "key", "there is room again").await.unwrap();
     assert!(status(address).await.errors.is_empty());
+}
+
+/// etcd `tests/integration/v3_alarm_test.go`, `TestV3StorageQuotaApply`: nobody asks the one whose quota is small.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_quota_others_have_filled_says_so() {
+    let trio = Trio::start_each(1000, |member, config| MemberConfig {
+        quota_bytes: if member == 0 { 64 << 10 } else { 0 },
+        ..config
+    });
+    let (small, large) = (trio.address(0), trio.address(1));
+    put_soon(small, "key", &"x".repeat(1024)).await;
+    assert!(alarms(small).await.is_empty());
+    put_soon(large, "key", &"x".repeat(64 << 10)).await;
+    let deadline = Instant::now() + PATIENCE;
+    while alarms(large).await.is_empty() {
+        assert!(Instant::now() < deadline, "nobody says that the store is full");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let member_id = status(small).await.header.unwrap().member_id;
+    let alarm = AlarmType::Nospace as i32;
+    assert_eq!(alarms(large).await, [AlarmMember { member_id, alarm }]);
+    for address in [small, large] {
+        assert_eq!(put(address, "key", "").await.unwrap_err().message(), NO_SPACE);
+    }
+    // Stopping blocks.
+    tokio::task::spawn_blocking(move || drop(trio)).await.unwrap();
 }
 
 /// etcd `tests/common/auth_test.go`, `TestAuthAlarm`: a quota of a few values.
