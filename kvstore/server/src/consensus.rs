@@ -410,7 +410,7 @@ impl Consensus {
     }
 
     /// Asks the leader, wherever it is: `here` on this member, `there` on another. `FAILED_PRECONDITION`
-    /// from either means "not the leader".
+    /// from either means "not the leader". What is asked may be asked again, when a leader is lost meanwhile.
     pub async fn at_leader<T, F, G>(
         &self,
         here: impl Fn() -> F,
@@ -436,7 +436,10 @@ impl Consensus {
                     Err(status) if status.code() == Code::FailedPrecondition => {
                         tokio::time::sleep(LEADER_RETRY).await;
                     }
-                    Err(status) if status.code() == Code::Unavailable => {
+                    // A connection that breaks while it is asked has no code of its own.
+                    Err(status)
+                        if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) =>
+                    {
                         if let Some(id) = view.leader {
                             self.peers.reconnect(id);
                         }

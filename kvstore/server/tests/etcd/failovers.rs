@@ -4,14 +4,17 @@ use super::harness::{PATIENCE, channel, get_prefix, kv, put, put_soon};
 use super::trio::Trio;
 use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig, member_id};
 use kvstore_storage::MemoryDisk;
+use proto::etcdserverpb::lease_client::LeaseClient;
 use proto::etcdserverpb::maintenance_client::MaintenanceClient;
-use proto::etcdserverpb::{PutRequest, StatusRequest};
+use proto::etcdserverpb::{LeaseGrantRequest, LeaseKeepAliveRequest, PutRequest, StatusRequest};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::Env;
 use test_ports::free_address;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 /// Clients that write at once.
@@ -103,6 +106,49 @@ async fn a_read_does_not_wait_for_a_leader_that_hangs() {
         }
     }
     assert!(begun.elapsed() < hang, "{:?}", begun.elapsed());
+}
+
+/// What is under way to a leader when it dies is for the next one: a client gives a lease up for any other answer
+/// (etcd `tests/integration/v3_lease_test.go`, `TestV3LeaseKeepAliveForwardingCatchError`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_are_kept_through_a_follower_whose_leader_dies() {
+    let mut trio = Trio::start(1000);
+    put_soon(trio.address(0), "k", "v").await;
+    let leader = trio.leader(0).await;
+    let via = (leader + 1) % 3;
+    put_soon(trio.address(via), "k", "v").await;
+    let lost = Arc::new(AtomicBool::new(false));
+    let mut keepers = Vec::new();
+    for id in (1..).take(WRITERS) {
+        let (address, lost) = (trio.address(via).to_owned(), Arc::clone(&lost));
+        keepers.push(tokio::spawn(async move {
+            let mut leases = LeaseClient::new(channel(&address));
+            leases
+                .lease_grant(LeaseGrantRequest { id, ttl: 60 })
+                .await
+                .unwrap();
+            let ask = move || LeaseKeepAliveRequest { id };
+            let (requests, asked) = mpsc::channel(1);
+            requests.send(ask()).await.unwrap();
+            let answers = leases.lease_keep_alive(ReceiverStream::new(asked)).await;
+            let mut answers = answers.unwrap().into_inner();
+            loop {
+                // One more after the leader is gone.
+                let last = lost.load(Ordering::Relaxed);
+                assert_eq!(answers.message().await.unwrap().unwrap().ttl, 60);
+                if last {
+                    break;
+                }
+                requests.send(ask()).await.unwrap();
+            }
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    trio.kill(leader);
+    lost.store(true, Ordering::Relaxed);
+    for keeper in keepers {
+        keeper.await.unwrap();
+    }
 }
 
 /// A leader that nobody follows has nobody to give its place to.
