@@ -1,11 +1,7 @@
 //! `--log-level`, `--log-format`, `--log-outputs`.
 
 use crate::settings::Settings;
-use support::telemetry::{Format, Logging, Output};
-
-/// What raft says of a member that can't be reached, dozens of times a second; we say it ourselves, once.
-const SILENCED: &str = "openraft::replication=error,openraft::core::heartbeat=error,\
-                        openraft::engine::handler::replication_handler=error";
+use support::telemetry::{Format, INFO, Logging, Output, SILENCED};
 
 /// What is logged, how and where; anything unreadable counts as etcd's default.
 pub fn of(settings: &Settings) -> Logging {
@@ -18,7 +14,7 @@ pub fn of(settings: &Settings) -> Logging {
         "debug" => "debug,h2=info,hyper=info,hyper_util=info,tower=info,rustls=info,openraft=info",
         "warn" => "warn",
         "error" | "dpanic" | "panic" | "fatal" => "error",
-        _ => "info",
+        _ => INFO,
     };
     let filter = format!("{level},{SILENCED}");
     let outputs = settings.list("log-outputs");

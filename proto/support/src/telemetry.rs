@@ -1,4 +1,4 @@
-//! Logs: one line an event, filtered by `TRIREME_LOG` (default `info`).
+//! Logs: one line an event, filtered by `TRIREME_LOG` (default [`INFO`]).
 
 mod etcd_format;
 mod outputs;
@@ -9,6 +9,14 @@ use std::io;
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::FormatTime;
+
+/// What raft says of a member that can't be reached, dozens of times a second; the store says it itself, once. For the end
+/// of a filter.
+pub const SILENCED: &str = "openraft::replication=error,openraft::core::heartbeat=error,\
+                            openraft::engine::handler::replication_handler=error";
+
+/// The filter for level `info`, of which raft has dozens of lines for an election.
+pub const INFO: &str = "info,openraft=warn";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,7 +50,7 @@ impl Default for Logging {
     fn default() -> Self {
         Self {
             format: Format::Text,
-            filter: "info".to_owned(),
+            filter: format!("{INFO},{SILENCED}"),
             outputs: vec![Output::Stderr],
         }
     }

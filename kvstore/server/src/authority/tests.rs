@@ -50,12 +50,14 @@ async fn what_is_no_authority_is_replaced_by_one_of_the_same_length() {
         request(b"http://a:1"),
         data.clone(),
         request(b"/tmp/socket"),
+        request(b"#initially=[10.0.0.1:2379]"),
         request(b"b:1"),
     ]);
     let wanted = connection(&[
         request(b"http---a-1"),
         data,
         request(b"-tmp-socket"),
+        request(b"-initially--10.0.0.1-2379-"),
         request(b"b:1"),
     ]);
     for size in [1, 2, 7, 4096] {

@@ -90,12 +90,13 @@ fn a_learner_joins_is_promoted_and_removed() {
             .unwrap()
             .into_inner();
         assert!(status.is_learner);
-        let leads = leader(&seats).await;
-        let moved = seats[leads]
-            .maintenance()
-            .move_leader(MoveLeaderRequest { target_id: id })
-            .await;
-        assert_eq!(refusal(moved), precondition("bad leader transferee"));
+        let refused = until("a leader is asked while it is one", async || {
+            let leads = leader(&seats).await;
+            let request = MoveLeaderRequest { target_id: id };
+            let refused = refusal(seats[leads].maintenance().move_leader(request).await);
+            (refused != precondition("not leader")).then_some(refused)
+        });
+        assert_eq!(refused.await, precondition("bad leader transferee"));
 
         until("the learner is promoted", async || {
             seats[2].promote(id).await.ok()
