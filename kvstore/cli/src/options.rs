@@ -118,6 +118,12 @@ impl Options {
                 _ => {}
             }
         }
+        if self.settings.gate("LeaseCheckpoint") {
+            remarks.push(
+                "feature gate LeaseCheckpoint has no effect: a new leader gives every lease its whole time"
+                    .to_owned(),
+            );
+        }
         Ok(remarks)
     }
 }

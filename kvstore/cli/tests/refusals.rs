@@ -220,6 +220,7 @@ fn what_only_tunes_something_else_is_taken_and_told() {
         "--max-wals=5",
         "--experimental-memory-mlock",
         "--snapshot",
+        "--feature-gates=LeaseCheckpoint=true",
     ]);
     assert_eq!(
         options.check_supported().expect("nothing is refused"),
@@ -228,6 +229,7 @@ fn what_only_tunes_something_else_is_taken_and_told() {
             "--backend-batch-interval has no effect: the data are in RocksDB, which has no such setting",
             "--memory-mlock has no effect: the data are not mapped into memory",
             "--snapshot has no effect: etcd has been ignoring it for years",
+            "feature gate LeaseCheckpoint has no effect: a new leader gives every lease its whole time",
         ]
     );
 }
