@@ -436,10 +436,7 @@ impl Consensus {
                     Err(status) if status.code() == Code::FailedPrecondition => {
                         tokio::time::sleep(LEADER_RETRY).await;
                     }
-                    // A connection that breaks while it is asked has no code of its own.
-                    Err(status)
-                        if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) =>
-                    {
+                    Err(status) if status::is_lost_on_the_way(&status) => {
                         if let Some(id) = view.leader {
                             self.peers.reconnect(id);
                         }

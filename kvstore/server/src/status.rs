@@ -32,6 +32,14 @@ pub fn unreadable(error: &ReadError) -> Status {
     Status::internal(error.to_string())
 }
 
+/// Whether a member could not be reached, or the connection broke while it was asked, which has no code of its own.
+pub fn is_lost_on_the_way(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled
+    )
+}
+
 /// A status in one line, as Go's gRPC prints it (`status.Error`): etcd gives the reasons of refused watches so.
 /// Its 3.4 client compares them, to know that a token has run out and that it's worth asking for a new one.
 pub fn in_one_line(status: &Status) -> String {

@@ -438,10 +438,7 @@ impl Changes {
 
 /// Whether to look for the leader again: it isn't there, or the request may not have reached it.
 fn is_passing(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::FailedPrecondition | Code::Unavailable | Code::Unknown | Code::Cancelled
-    )
+    status.code() == Code::FailedPrecondition || status::is_lost_on_the_way(status)
 }
 
 fn is_active(progress: Progress) -> bool {

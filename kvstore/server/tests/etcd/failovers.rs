@@ -1,6 +1,6 @@
 //! What clients of a follower are told when the leader dies.
 
-use super::harness::{PATIENCE, channel, get_prefix, kv, put, put_soon};
+use super::harness::{PATIENCE, channel, get_prefix, kv, put, put_soon, until};
 use super::trio::Trio;
 use kvstore_server::{ClusterPeer, DataDir, Member, MemberConfig, member_id};
 use kvstore_storage::MemoryDisk;
@@ -20,15 +20,29 @@ use tokio_util::sync::CancellationToken;
 /// Clients that write at once.
 const WRITERS: usize = 16;
 
-/// etcd `server/etcdserver/server.go`, `parseProposeCtxErr`: who is told of a failure is told of the leader's, and
-/// only once it is known; what was written is acknowledged by the member that sent it, whoever leads by then.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_under_way_to_a_leader_that_dies_are_settled_under_the_next() {
-    let mut trio = Trio::start(1000);
+/// Three members that serve, which of them leads, and another one to ask.
+async fn led() -> (Trio, usize, usize) {
+    let trio = Trio::start(1000);
     put_soon(trio.address(0), "k", "v").await;
     let leader = trio.leader(0).await;
     let via = (leader + 1) % 3;
     put_soon(trio.address(via), "k", "v").await;
+    (trio, leader, via)
+}
+
+/// Waits until so much was counted.
+async fn reached(counter: &AtomicUsize, wanted: usize) {
+    until("clients are answered", async || {
+        (counter.load(Ordering::Relaxed) >= wanted).then_some(())
+    })
+    .await;
+}
+
+/// etcd `server/etcdserver/server.go`, `parseProposeCtxErr`: who is told of a failure is told of the leader's, and
+/// only once it is known; what was written is acknowledged by the member that sent it, whoever leads by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_under_way_to_a_leader_that_dies_are_settled_under_the_next() {
+    let (mut trio, leader, via) = led().await;
     let (done, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
@@ -55,9 +69,7 @@ async fn writes_under_way_to_a_leader_that_dies_are_settled_under_the_next() {
             })
         })
         .collect();
-    while written.load(Ordering::Relaxed) < 10 * WRITERS {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    reached(&written, 10 * WRITERS).await;
     trio.kill(leader);
     put_soon(trio.address((leader + 2) % 3), "k", "again").await;
     done.store(true, Ordering::Relaxed);
@@ -78,11 +90,8 @@ async fn writes_under_way_to_a_leader_that_dies_are_settled_under_the_next() {
 /// A write that nobody can decide on is not told to have failed before its time is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_waits_its_whole_time_for_a_leader() {
-    let mut trio = Trio::start(1000);
-    put_soon(trio.address(0), "k", "v").await;
-    let leader = trio.leader(0).await;
-    let (gone, via) = ((leader + 1) % 3, (leader + 2) % 3);
-    put_soon(trio.address(via), "k", "v").await;
+    let (mut trio, leader, via) = led().await;
+    let gone = (leader + 2) % 3;
     trio.kill(leader);
     trio.kill(gone);
     let refused = put(trio.address(via), "k", "late").await.unwrap_err();
@@ -92,11 +101,7 @@ async fn a_write_waits_its_whole_time_for_a_leader() {
 /// etcd `server/etcdserver/read/read.go`: a read waits for no leader that was replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_does_not_wait_for_a_leader_that_hangs() {
-    let trio = Trio::start(1000);
-    put_soon(trio.address(0), "k", "v").await;
-    let leader = trio.leader(0).await;
-    let via = (leader + 1) % 3;
-    put_soon(trio.address(via), "k", "v").await;
+    let (trio, leader, via) = led().await;
     let (begun, hang) = (Instant::now(), Duration::from_secs(6));
     trio.pause(leader, hang);
     loop {
@@ -112,15 +117,12 @@ async fn a_read_does_not_wait_for_a_leader_that_hangs() {
 /// (etcd `tests/integration/v3_lease_test.go`, `TestV3LeaseKeepAliveForwardingCatchError`).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leases_are_kept_through_a_follower_whose_leader_dies() {
-    let mut trio = Trio::start(1000);
-    put_soon(trio.address(0), "k", "v").await;
-    let leader = trio.leader(0).await;
-    let via = (leader + 1) % 3;
-    put_soon(trio.address(via), "k", "v").await;
-    let lost = Arc::new(AtomicBool::new(false));
+    let (mut trio, leader, via) = led().await;
+    let (lost, renewed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let mut keepers = Vec::new();
     for id in (1..).take(WRITERS) {
-        let (address, lost) = (trio.address(via).to_owned(), Arc::clone(&lost));
+        let (lost, renewed) = (Arc::clone(&lost), Arc::clone(&renewed));
+        let address = trio.address(via).to_owned();
         keepers.push(tokio::spawn(async move {
             let mut leases = LeaseClient::new(channel(&address));
             leases
@@ -136,6 +138,7 @@ async fn leases_are_kept_through_a_follower_whose_leader_dies() {
                 // One more after the leader is gone.
                 let last = lost.load(Ordering::Relaxed);
                 assert_eq!(answers.message().await.unwrap().unwrap().ttl, 60);
+                renewed.fetch_add(1, Ordering::Relaxed);
                 if last {
                     break;
                 }
@@ -143,7 +146,7 @@ async fn leases_are_kept_through_a_follower_whose_leader_dies() {
             }
         }));
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    reached(&renewed, 10 * WRITERS).await;
     trio.kill(leader);
     lost.store(true, Ordering::Relaxed);
     for keeper in keepers {

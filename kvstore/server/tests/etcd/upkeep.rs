@@ -1,6 +1,6 @@
 //! Quota, compaction and failing disks, on a cluster of one.
 
-use super::harness::{Node, PATIENCE, channel, kv, put, put_soon};
+use super::harness::{Node, PATIENCE, channel, kv, put, put_soon, until};
 use super::trio::Trio;
 use kvstore_server::{AutoCompaction, DataDir, Member, MemberConfig};
 use kvstore_storage::MemoryDisk;
@@ -138,14 +138,13 @@ async fn a_member_whose_quota_others_have_filled_says_so() {
     put_soon(small, "key", &"x".repeat(1024)).await;
     assert!(alarms(small).await.is_empty());
     put_soon(large, "key", &"x".repeat(64 << 10)).await;
-    let deadline = Instant::now() + PATIENCE;
-    while alarms(large).await.is_empty() {
-        assert!(Instant::now() < deadline, "nobody says that the store is full");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let raised = until("a member says that the store is full", async || {
+        Some(alarms(large).await).filter(|raised| !raised.is_empty())
+    })
+    .await;
     let member_id = status(small).await.header.unwrap().member_id;
     let alarm = AlarmType::Nospace as i32;
-    assert_eq!(alarms(large).await, [AlarmMember { member_id, alarm }]);
+    assert_eq!(raised, [AlarmMember { member_id, alarm }]);
     for address in [small, large] {
         assert_eq!(put(address, "key", "").await.unwrap_err().message(), NO_SPACE);
     }
